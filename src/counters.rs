@@ -1,0 +1,111 @@
+//! What one shard has counted, as plain numbers: the shard is one thread, so nothing here is atomic.
+//!
+//! One table names each counter once, with its help text; [`crate::metrics`] renders it.
+
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $kind:ident $name:ident;)*) => {
+        /// The counters and gauges of one shard.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters { $($(#[doc = $help])+ pub $name: u64,)* }
+
+        /// How a row of the table is exposed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Kind {
+            /// Only grows.
+            Counter,
+            /// Goes up and down.
+            Gauge,
+        }
+
+        impl Counters {
+            /// Each row: name, kind, help text, value.
+            pub fn rows(&self) -> Vec<(&'static str, Kind, &'static str, u64)> {
+                vec![$((stringify!($name), Kind::$kind, concat!($($help),+), self.$name),)*]
+            }
+
+            /// Adds another shard's numbers to these.
+            pub fn add(&mut self, other: &Counters) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections that are open now.
+    Gauge connections;
+    /// Rooms (with inboxes and relays) that this shard holds now.
+    Gauge rooms;
+    /// Users that this shard knows now.
+    Gauge users;
+    /// Bytes of encoded frames kept in memory for all rooms.
+    Gauge log_bytes;
+    /// Connections accepted.
+    Counter accepted_total;
+    /// Connections refused with 503 because the limit was reached.
+    Counter turned_away_total;
+    /// HTTP requests answered, upgrades not included.
+    Counter http_requests_total;
+    /// HTTP requests refused with a 4xx or 5xx.
+    Counter http_refused_total;
+    /// WebSocket upgrades.
+    Counter upgrades_total;
+    /// Upgrades refused because of their Origin.
+    Counter origin_refused_total;
+    /// Bytes received.
+    Counter received_bytes_total;
+    /// Bytes sent.
+    Counter sent_bytes_total;
+    /// Calls of send.
+    Counter sends_total;
+    /// Sends that took less than they were given, or nothing.
+    Counter sends_blocked_total;
+    /// WebSocket messages received.
+    Counter messages_received_total;
+    /// Messages numbered and kept.
+    Counter messages_numbered_total;
+    /// Messages met again by their id.
+    Counter duplicates_total;
+    /// Frames relayed by raw rooms.
+    Counter raw_frames_total;
+    /// Signals relayed.
+    Counter signals_total;
+    /// Passing frames dropped over a room's budget.
+    Counter passing_dropped_total;
+    /// Errors sent to clients.
+    Counter errors_total;
+    /// Connections closed because they broke the protocol.
+    Counter violations_total;
+    /// Connections closed because they were silent.
+    Counter silent_closed_total;
+    /// Connections closed because a handshake took too long.
+    Counter handshake_timeouts_total;
+    /// Connections closed because stalled readers held too much memory.
+    Counter stalled_closed_total;
+    /// Raw readers closed because they fell off the tail.
+    Counter raw_slow_closed_total;
+    /// Gaps told to members that fell off the tail.
+    Counter gaps_total;
+    /// Times a peer was not read because its own replies were full.
+    Counter replies_full_total;
+    /// Times a peer was not read because mail to another shard was full.
+    Counter mail_full_total;
+    /// Segments dropped because all logs together were over their bound.
+    Counter log_evictions_total;
+    /// Rooms refused because there are too many.
+    Counter rooms_refused_total;
+    /// Claims of names refused because there are too many.
+    Counter names_refused_total;
+    /// Private messages refused because the inbox is full.
+    Counter inbox_full_total;
+    /// Sends refused by the log's table.
+    Counter storage_errors_total;
+    /// Times that accepting paused for want of descriptors.
+    Counter accept_paused_total;
+    /// Turns of the event loop.
+    Counter turns_total;
+    /// Mail taken from other shards.
+    Counter mail_total;
+    /// Bugs of ours that were met and survived.
+    Counter bugs_total;
+}

@@ -1,0 +1,148 @@
+//! Every bound of the program, with its unit in its name.
+//!
+//! A bound that an operator may want to move is a field of [`Limits`], whose default stands here as well; a bound that
+//! only shapes the work (how much one turn does) is a constant. Reaching a bound is always counted
+//! ([`Counters`](crate::counters::Counters)) and answered by a typed refusal, never by silence.
+
+/// Longest name of a room or of a user, in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest `id` of a command, in bytes of UTF-8.
+pub const ID_BYTES_MAX: usize = 64;
+/// Longest `epoch` that a client may send, in bytes.
+pub const EPOCH_BYTES_MAX: usize = 32;
+/// Shortest and longest `session` secret that a client may bring, in bytes.
+pub const SESSION_BYTES_MIN: usize = 16;
+/// See [`SESSION_BYTES_MIN`].
+pub const SESSION_BYTES_MAX: usize = 128;
+/// First `seq_id` that no log can reach: JSON numbers are exact below it.
+pub const SEQ_END: u64 = 1 << 53;
+/// Deepest nesting of `content` and `metadata`.
+pub const JSON_DEPTH_MAX: usize = 128;
+
+/// Longest request line, in bytes; a longer one gets `414`.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Longest request head, in bytes; a longer one gets `431`.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Most header fields of one request; more get `431`.
+pub const HEADER_COUNT_MAX: usize = 100;
+/// Longest request body that is read and thrown away, in bytes; a longer one gets `413`.
+pub const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// Longest payload of a control frame, in bytes (RFC 6455, 5.5).
+pub const CONTROL_BYTES_MAX: usize = 125;
+/// Most frames of one fragmented message, empty ones included; more get close 1008.
+pub const FRAGMENT_COUNT_MAX: u32 = 1024;
+
+/// Bytes taken from one peer by one `recv`; also the size of a shard's read buffer.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Objects (messages, commands, requests) taken from one peer in one turn.
+pub const OBJECT_COUNT_PER_TURN: u32 = 64;
+/// Sends of room frames in one turn of a shard, after which reads are looked at again.
+pub const SEND_COUNT_PER_TURN: u32 = 512;
+/// Connections accepted in one turn of a shard.
+pub const ACCEPT_COUNT_PER_TURN: u32 = 64;
+/// Connections over `connection_count_max` that are told so by a `503` at the same time; more are closed at once.
+pub const TURNED_AWAY_COUNT_MAX: u32 = 64;
+
+/// Size at which a segment of a room's log is sealed, in bytes of encoded frames.
+pub const SEGMENT_BYTES: usize = 64 * 1024;
+/// Passing frames (signals, presence) that one room takes between two passes of its fan-out, in bytes.
+pub const PASSING_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a batch that an owner sends to a replica at a time, and that a replica may owe.
+pub const CREDIT_BYTES: u64 = 1024 * 1024;
+/// Mail on its way to one shard, in bytes, over which peers that feed it are not read.
+pub const MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A peer's own replies, in bytes, over which it is not read.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Messages on one `history` page where the client names no `limit`.
+pub const HISTORY_COUNT_DEFAULT: usize = 50;
+/// Most messages on one `history` page; a higher `limit` is clamped.
+pub const HISTORY_COUNT_MAX: usize = 500;
+/// Longest `history` page, in bytes; it holds at least one message.
+pub const HISTORY_BYTES_MAX: usize = 256 * 1024;
+/// Most names in one `presence`.
+pub const PRESENCE_MEMBER_COUNT_MAX: usize = 1000;
+/// Ids remembered by a memory log, in messages.
+pub const DEDUPE_COUNT_MAX: usize = 10_000;
+
+/// The bounds that an operator can move, and the times. See the constants of this module for the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections in all, over every shard.
+    pub connection_count_max: u32,
+    /// Payload bytes of one WebSocket message.
+    pub message_bytes_max: usize,
+    /// Rooms in all, per server; each shard takes its part.
+    pub room_count_max: u32,
+    /// Rooms that one connection is in.
+    pub rooms_per_connection_max: u16,
+    /// Distinct users of a room up to which joins and leaves are told one by one.
+    pub presence_events_max: u32,
+    /// Claimed names in all, per server; each shard takes its part.
+    pub name_count_max: u32,
+    /// Claimed names per client address; each shard takes its part.
+    pub names_per_address_max: u32,
+    /// Days for which a claimed name is held without a connection.
+    pub name_hold_days: u32,
+    /// Unconfirmed bytes that wait in one user's inbox.
+    pub inbox_bytes_max: usize,
+    /// Numbered bytes that a room keeps in memory while it has members.
+    pub tail_bytes_max: usize,
+    /// Memory for all logs together, in bytes; each shard takes its part.
+    pub log_bytes_max: usize,
+    /// Memory held only for the sake of peers that stopped reading in the middle of a frame, in bytes, per shard.
+    pub stalled_bytes_max: usize,
+    /// Interval of WebSocket pings; silence for two of them closes.
+    pub heartbeat_ms: u32,
+    /// From accept to the end of the request head, and from upgrade to a settled identity.
+    pub handshake_ms: u32,
+    /// An HTTP connection that asks nothing more is closed after this.
+    pub http_idle_ms: u32,
+    /// From our Close to the end of the connection, whatever the peer does.
+    pub close_ms: u32,
+    /// From the first signal to the exit.
+    pub drain_ms: u32,
+    /// How late a `leave` is told, so that a reconnect is not news.
+    pub presence_debounce_ms: u32,
+    /// Least time between two `presence` counts of a large room.
+    pub presence_count_ms: u32,
+    /// How long an empty memory room keeps its log.
+    pub room_hold_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connection_count_max: 10_000,
+            message_bytes_max: 64 * 1024,
+            room_count_max: 100_000,
+            rooms_per_connection_max: 100,
+            presence_events_max: 100,
+            name_count_max: 1_000_000,
+            names_per_address_max: 20_000,
+            name_hold_days: 30,
+            inbox_bytes_max: 1024 * 1024,
+            tail_bytes_max: 256 * 1024,
+            log_bytes_max: 256 * 1024 * 1024,
+            stalled_bytes_max: 16 * 1024 * 1024,
+            heartbeat_ms: 25_000,
+            handshake_ms: 10_000,
+            http_idle_ms: 30_000,
+            close_ms: 5_000,
+            drain_ms: 10_000,
+            presence_debounce_ms: 3_000,
+            presence_count_ms: 5_000,
+            room_hold_ms: 3_600_000,
+        }
+    }
+}
+
+const _: () = {
+    assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(HEAD_BYTES_MAX <= READ_BYTES);
+    assert!(CREDIT_BYTES <= MAIL_BYTES_MAX as u64);
+    assert!(HISTORY_COUNT_DEFAULT <= HISTORY_COUNT_MAX);
+    assert!(SESSION_BYTES_MIN < SESSION_BYTES_MAX);
+    // The length of a segment and of a frame in it fits u32 offsets.
+    assert!(SEGMENT_BYTES < u32::MAX as usize / 4);
+};
