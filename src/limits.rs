@@ -8,6 +8,8 @@
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest `id` of a command, in bytes of UTF-8.
 pub const ID_BYTES_MAX: usize = 64;
+/// How much of an unknown `type` its `error` repeats, in bytes.
+pub const TYPE_BYTES_SHOWN_MAX: usize = 32;
 /// Longest `epoch` that a client may send, in bytes.
 pub const EPOCH_BYTES_MAX: usize = 32;
 /// Shortest and longest `session` secret that a client may bring, in bytes.
@@ -30,8 +32,12 @@ pub const BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// Longest payload of a control frame, in bytes (RFC 6455, 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
-/// Most frames of one fragmented message, empty ones included; more get close 1008.
+/// Most frames of one fragmented message, empty ones included; more get close 1008. It grows with
+/// `message_bytes_max`, see [`FRAGMENT_BYTES_MEAN_MIN`].
 pub const FRAGMENT_COUNT_MAX: u32 = 1024;
+/// Mean size of the fragments of a message of `message_bytes_max` bytes, in bytes, which is always taken, so that a
+/// message may be as long as it is allowed to be.
+pub const FRAGMENT_BYTES_MEAN_MIN: usize = 64;
 
 /// Bytes taken from one peer by one `recv`; also the size of a shard's read buffer.
 pub const READ_BYTES: usize = 64 * 1024;
@@ -44,10 +50,31 @@ pub const ACCEPT_COUNT_PER_TURN: u32 = 64;
 /// Connections over `connection_count_max` that are told so by a `503` at the same time; more are closed at once.
 pub const TURNED_AWAY_COUNT_MAX: u32 = 64;
 
+/// Connections that wait in a listener's queue until they are accepted.
+pub const BACKLOG_COUNT: i32 = 4096;
+/// Pause of a listener that could not accept for want of descriptors or memory, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Unsent bytes in a socket at which it counts as writable again; what is above stays with us, where it is shared.
+pub const NOTSENT_LOWAT_BYTES: u32 = 16 * 1024;
+/// Events taken from one poll.
+pub const EVENT_COUNT_PER_POLL: usize = 1024;
+/// Most shards of one process.
+pub const SHARD_COUNT_MAX: u16 = 64;
+/// Descriptors for everything but shards and connections.
+pub const DESCRIPTORS_RESERVED: u64 = 64;
+/// Descriptors of a shard: its poll, listener and waker, and the connections that it turns away.
+pub const DESCRIPTORS_PER_SHARD: u64 = 8 + TURNED_AWAY_COUNT_MAX as u64;
+/// Largest `connection_count_max`.
+pub const CONNECTION_COUNT_MAX: u32 = 4_000_000;
+/// Largest `message_bytes_max`.
+pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
 /// Size at which a segment of a room's log is sealed, in bytes of encoded frames.
 pub const SEGMENT_BYTES: usize = 64 * 1024;
 /// Passing frames (signals, presence) that one room takes between two passes of its fan-out, in bytes.
 pub const PASSING_BYTES_MAX: usize = 64 * 1024;
+/// Frames of one room that wait for their fan-out, in bytes, over which peers that send to the room are not read.
+pub const ROOM_BACKLOG_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of a batch that an owner sends to a replica at a time, and that a replica may owe.
 pub const CREDIT_BYTES: u64 = 1024 * 1024;
 /// Mail on its way to one shard, in bytes, over which peers that feed it are not read.

@@ -1,0 +1,246 @@
+//! Defaults that follow from the machine or from other settings, ranges, and relations between settings.
+
+use std::net::SocketAddr;
+
+use super::error::Error;
+use super::layer::Layer;
+use super::merge::Merged;
+use super::{Config, History, Machine};
+use crate::limits::{
+    CONNECTION_COUNT_MAX, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, Limits, MESSAGE_BYTES_MAX,
+    SHARD_COUNT_MAX,
+};
+
+/// Shortest interval or time-out that makes sense. It also catches seconds given for milliseconds.
+const MS_MIN: i64 = 100;
+const HOUR_MS: i64 = 3_600_000;
+const KIB: i64 = 1024;
+const TIB: i64 = 1 << 40;
+
+/// The defaults, given the settings that were made.
+pub fn defaults(machine: Machine, given: &Merged) -> Layer {
+    let limits = Limits::default();
+    let core_count = u16::try_from(machine.core_count).unwrap_or(u16::MAX);
+    let shards = core_count.clamp(1, SHARD_COUNT_MAX);
+    let shards_given = number_given(given, "shards").unwrap_or(usize::from(shards));
+    let message_bytes_max = number_given(given, "max_message").unwrap_or(limits.message_bytes_max);
+    let tail_bytes_max = limits.tail_bytes_max.max(message_bytes_max);
+    let tail_bytes_given = number_given(given, "tail_bytes_max").unwrap_or(tail_bytes_max);
+    Layer {
+        listen: Some("127.0.0.1:8080".to_owned()),
+        shards: Some(shards),
+        tls_cert: None,
+        tls_key: None,
+        log: Some("info".to_owned()),
+        origin: Some(Vec::new()),
+        raw: Some(false),
+        echo: Some(false),
+        deflate: Some(false),
+        memory: Some(false),
+        data: Some("roomcast-data".to_owned()),
+        room_hold_ms: Some(limits.room_hold_ms),
+        name_hold_days: Some(limits.name_hold_days),
+        max_connections: Some(connection_count(machine.descriptor_count_max, shards_given)),
+        max_message: Some(limits.message_bytes_max),
+        room_count_max: Some(limits.room_count_max),
+        rooms_per_connection_max: Some(limits.rooms_per_connection_max),
+        presence_events_max: Some(limits.presence_events_max),
+        name_count_max: Some(limits.name_count_max),
+        names_per_address_max: Some(limits.names_per_address_max),
+        log_bytes_max: Some(
+            limits
+                .log_bytes_max
+                .max(tail_bytes_given.saturating_mul(shards_given)),
+        ),
+        tail_bytes_max: Some(tail_bytes_max),
+        inbox_bytes_max: Some(limits.inbox_bytes_max.max(message_bytes_max)),
+        stalled_bytes_max: Some(limits.stalled_bytes_max),
+        heartbeat_ms: Some(limits.heartbeat_ms),
+        handshake_ms: Some(limits.handshake_ms),
+        http_idle_ms: Some(limits.http_idle_ms),
+        close_ms: Some(limits.close_ms),
+        drain_ms: Some(limits.drain_ms),
+        presence_debounce_ms: Some(limits.presence_debounce_ms),
+        presence_count_ms: Some(limits.presence_count_ms),
+    }
+}
+
+/// A number that was given, before its check: wrong ones must not overflow here.
+fn number_given(given: &Merged, key: &str) -> Option<usize> {
+    usize::try_from(given.integer(key)?.min(TIB)).ok()
+}
+
+/// Connections that the descriptors allow, after what else needs some. At least half of them, if they are few.
+pub fn connection_count(descriptor_count_max: u64, shards: usize) -> u32 {
+    let shards = u64::try_from(shards).unwrap_or(u64::MAX);
+    let reserved = DESCRIPTORS_PER_SHARD
+        .saturating_mul(shards)
+        .saturating_add(DESCRIPTORS_RESERVED);
+    let count = descriptor_count_max
+        .saturating_sub(reserved)
+        .max(descriptor_count_max / 2)
+        .max(1);
+    u32::try_from(count)
+        .unwrap_or(u32::MAX)
+        .min(CONNECTION_COUNT_MAX)
+}
+
+/// Checks every setting.
+pub fn check(merged: &Merged) -> Result<Config, Error> {
+    check_tls(merged)?;
+    let shards = merged.number("shards", 1..=i64::from(SHARD_COUNT_MAX))?;
+    let limits = limits(merged)?;
+    check_relations(merged, shards, &limits)?;
+    Ok(Config {
+        listen: listen(merged)?,
+        shards,
+        history: history(merged),
+        raw: merged.switch("raw"),
+        echo: merged.switch("echo"),
+        deflate: merged.switch("deflate"),
+        origins: merged
+            .list("origin")
+            .map(|text| origin(merged, text))
+            .collect::<Result<_, _>>()?,
+        log: log(merged)?,
+        limits,
+    })
+}
+
+fn limits(merged: &Merged) -> Result<Limits, Error> {
+    let count = |most: u32| 1..=i64::from(most);
+    Ok(Limits {
+        connection_count_max: merged.number("max_connections", count(CONNECTION_COUNT_MAX))?,
+        message_bytes_max: merged.number("max_message", count(MESSAGE_BYTES_MAX))?,
+        room_count_max: merged.number("room_count_max", count(100_000_000))?,
+        rooms_per_connection_max: merged.number("rooms_per_connection_max", count(10_000))?,
+        presence_events_max: merged.number("presence_events_max", 0..=100_000)?,
+        name_count_max: merged.number("name_count_max", count(100_000_000))?,
+        names_per_address_max: merged.number("names_per_address_max", count(100_000_000))?,
+        name_hold_days: merged.number("name_hold_days", 0..=36_500)?,
+        inbox_bytes_max: merged.number("inbox_bytes_max", KIB..=TIB)?,
+        tail_bytes_max: merged.number("tail_bytes_max", KIB..=TIB)?,
+        log_bytes_max: merged.number("log_bytes_max", KIB..=TIB)?,
+        stalled_bytes_max: merged.number("stalled_bytes_max", KIB..=TIB)?,
+        heartbeat_ms: merged.number("heartbeat_ms", MS_MIN..=HOUR_MS)?,
+        handshake_ms: merged.number("handshake_ms", MS_MIN..=HOUR_MS)?,
+        http_idle_ms: merged.number("http_idle_ms", MS_MIN..=HOUR_MS)?,
+        close_ms: merged.number("close_ms", MS_MIN..=HOUR_MS)?,
+        drain_ms: merged.number("drain_ms", 0..=HOUR_MS)?,
+        presence_debounce_ms: merged.number("presence_debounce_ms", 0..=5_000)?,
+        presence_count_ms: merged.number("presence_count_ms", MS_MIN..=HOUR_MS)?,
+        room_hold_ms: merged.number("room_hold_ms", 0..=7 * 24 * HOUR_MS)?,
+    })
+}
+
+/// A bound that is shared by all shards, or that one message must fit into, has a least value.
+fn check_relations(merged: &Merged, shards: u16, limits: &Limits) -> Result<(), Error> {
+    let message = limits.message_bytes_max;
+    let tails = limits.tail_bytes_max.saturating_mul(usize::from(shards));
+    let shard_count = u32::from(shards);
+    let one_message = "one message of max_message";
+    check_least(
+        merged,
+        "tail_bytes_max",
+        limits.tail_bytes_max,
+        message,
+        one_message,
+    )?;
+    check_least(
+        merged,
+        "inbox_bytes_max",
+        limits.inbox_bytes_max,
+        message,
+        one_message,
+    )?;
+    check_least(
+        merged,
+        "log_bytes_max",
+        limits.log_bytes_max,
+        tails,
+        "tail_bytes_max in each of the shards",
+    )?;
+    check_least(
+        merged,
+        "room_count_max",
+        limits.room_count_max,
+        shard_count,
+        "one in each of the shards",
+    )?;
+    check_least(
+        merged,
+        "name_count_max",
+        limits.name_count_max,
+        shard_count,
+        "one in each of the shards",
+    )
+}
+
+fn check_least<T: PartialOrd + std::fmt::Display>(
+    merged: &Merged,
+    key: &str,
+    value: T,
+    least: T,
+    need: &str,
+) -> Result<(), Error> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(merged.wrong(
+        key,
+        format!("{value} is too small: it must hold {need}, which is {least}"),
+    ))
+}
+
+fn check_tls(merged: &Merged) -> Result<(), Error> {
+    let wrong = |key, reason: &str| Err(merged.wrong(key, reason.to_owned()));
+    match (merged.text("tls_cert"), merged.text("tls_key")) {
+        (None, None) => Ok(()),
+        (Some(_), None) => wrong("tls_cert", "needs --tls-key as well"),
+        (None, Some(_)) => wrong("tls_key", "needs --tls-cert as well"),
+        (Some(_), Some(_)) => wrong(
+            "tls_cert",
+            "TLS is not built into this version; put a proxy that speaks it in front",
+        ),
+    }
+}
+
+fn listen(merged: &Merged) -> Result<SocketAddr, Error> {
+    let text = merged.text("listen").unwrap_or_default();
+    text.parse().map_err(|_| {
+        let reason = format!(
+            "{text:?} is no address and port; write it as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080"
+        );
+        merged.wrong("listen", reason)
+    })
+}
+
+fn log(merged: &Merged) -> Result<log::LevelFilter, Error> {
+    let text = merged.text("log").unwrap_or_default();
+    let reason =
+        || format!("{text:?} is no level; it is one of off, error, warn, info, debug and trace");
+    text.parse().map_err(|_| merged.wrong("log", reason()))
+}
+
+fn history(merged: &Merged) -> History {
+    match (merged.switch("memory"), merged.text("data")) {
+        (false, Some(folder)) => History::Folder(folder.into()),
+        (true, _) | (false, None) => History::Memory,
+    }
+}
+
+/// An origin is a scheme, a host and perhaps a port (RFC 6454, 6.2): what a browser sends in `Origin`.
+fn origin(merged: &Merged, text: &str) -> Result<String, Error> {
+    let host = text
+        .strip_prefix("https://")
+        .or(text.strip_prefix("http://"))
+        .unwrap_or_default();
+    let is_origin = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']);
+    if is_origin || text == "*" {
+        return Ok(text.to_owned());
+    }
+    let reason = format!(
+        "{text:?} is no origin; write it as https://chat.example.org or http://10.0.0.7:8080, or * for any"
+    );
+    Err(merged.wrong("origin", reason))
+}

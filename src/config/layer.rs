@@ -1,0 +1,214 @@
+//! What one source (command line, environment, file, defaults) says: each setting, or nothing.
+//!
+//! One struct is the command line, the environment and the file at once, so a setting has one name, one type and one
+//! description. The doc comments of its fields are the text of `roomcast --help`.
+
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    reason = "the doc comments are the text of --help"
+)]
+
+use clap::builder::BoolishValueParser;
+use clap::{CommandFactory, Parser};
+use serde::{Deserialize, Serialize};
+
+const PLACE: &str = "Where and with what";
+const ENDPOINTS: &str = "Endpoints";
+const HISTORY: &str = "History";
+const BOUNDS: &str = "Bounds";
+const MEMORY: &str = "Memory";
+const TIMES: &str = "Times";
+
+const ABOUT: &str = "A real-time chat server: rooms and private messages over WebSocket, and the page to use them.
+
+Run it without any flag and open http://127.0.0.1:8080 in two browser windows.
+
+Each setting below is also a variable (ROOMCAST_MAX_MESSAGE for --max-message; an empty one counts as not set) and a \
+key of the TOML file that --config names (max_message; a flag that repeats is a list there). A flag beats the \
+environment, which beats the file, which beats the default.";
+
+const EXAMPLES: &str = "Examples:
+  roomcast
+      chat on this machine
+  roomcast --listen 0.0.0.0:8080
+      chat on the local network
+  roomcast --origin https://chat.example.org
+      behind a proxy that serves the page from there
+  roomcast --config roomcast.toml --check-config
+      check the settings, and see where each comes from
+
+Signals: the first SIGTERM or SIGINT stops accepting, tells every client to come back and exits with 0; the second \
+exits at once.";
+
+/// What one source says about each setting.
+///
+/// Flags that only the command line has (`--config`, `--check-config`) stand in [`Arguments`].
+#[derive(Clone, Debug, Default, PartialEq, Parser, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layer {
+    /// Address and port to listen on, as 127.0.0.1:8080 or [::]:8080; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR:PORT", help_heading = PLACE)]
+    pub listen: Option<String>,
+    /// Threads that serve connections, each with an event loop of its own (1 to 64).
+    #[arg(long, value_name = "COUNT", help_heading = PLACE)]
+    pub shards: Option<u16>,
+    /// Certificate chain in PEM. TLS is not built into this version: put a proxy that speaks it in front.
+    #[arg(long, value_name = "FILE", help_heading = PLACE)]
+    pub tls_cert: Option<String>,
+    /// Private key of the certificate, in PEM. See --tls-cert.
+    #[arg(long, value_name = "FILE", help_heading = PLACE)]
+    pub tls_key: Option<String>,
+    /// What to log to standard error: off, error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", help_heading = PLACE)]
+    pub log: Option<String>,
+
+    /// Page that may connect besides the server's own, as https://chat.example.org, or * for any. Repeatable (or
+    /// separated by commas). Clients that send no Origin are not browsers and always pass.
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', help_heading = ENDPOINTS)]
+    pub origin: Option<Vec<String>>,
+    /// Serve /raw/{room}: each message goes to all others of the room, as it is.
+    #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub raw: Option<bool>,
+    /// Serve /echo: each message comes back as it is, for conformance suites and benchmarks.
+    #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub echo: Option<bool>,
+    /// Compress frames for clients that offer permessage-deflate. Frames go uncompressed in this version.
+    #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub deflate: Option<bool>,
+
+    /// Keep history, names and inboxes in memory only; they are lost at exit. Beats --data.
+    #[arg(long, help_heading = HISTORY, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub memory: Option<bool>,
+    /// Folder for history, names and inboxes. Not used in this version, which keeps them in memory.
+    #[arg(long, value_name = "DIR", help_heading = HISTORY)]
+    pub data: Option<String>,
+    /// How long an empty room keeps its history in memory, in milliseconds.
+    #[arg(long, value_name = "MS", help_heading = HISTORY)]
+    pub room_hold_ms: Option<u32>,
+    /// How long a claimed name and its inbox are held without a connection, in days.
+    #[arg(long, value_name = "DAYS", help_heading = HISTORY)]
+    pub name_hold_days: Option<u32>,
+
+    /// Connections in all; one more gets 503. The default is what the descriptor limit (ulimit -Hn) allows.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub max_connections: Option<u32>,
+    /// Payload of one message, in bytes; a longer one closes its connection with 1009.
+    #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
+    pub max_message: Option<usize>,
+    /// Rooms in all.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub room_count_max: Option<u32>,
+    /// Rooms that one connection is in at the same time.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub rooms_per_connection_max: Option<u16>,
+    /// Users of a room up to which each join and leave is told; larger rooms get counts.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub presence_events_max: Option<u32>,
+    /// Claimed names in all.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub name_count_max: Option<u32>,
+    /// Claimed names per client address.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub names_per_address_max: Option<u32>,
+
+    /// Memory for all history together, in bytes; the oldest goes first.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub log_bytes_max: Option<usize>,
+    /// History of one room in memory, in bytes of encoded messages; at least --max-message.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub tail_bytes_max: Option<usize>,
+    /// Unconfirmed messages in one user's inbox, in bytes; at least --max-message.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub inbox_bytes_max: Option<usize>,
+    /// Memory held only for readers that stopped in the middle of a message, in bytes per shard; beyond it those
+    /// that stopped first are closed.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub stalled_bytes_max: Option<usize>,
+
+    /// Interval of WebSocket pings, in milliseconds; silence for two of them closes.
+    #[arg(long, value_name = "MS", help_heading = TIMES)]
+    pub heartbeat_ms: Option<u32>,
+    /// Time for a request head, and again for a hello, in milliseconds.
+    #[arg(long, value_name = "MS", help_heading = TIMES)]
+    pub handshake_ms: Option<u32>,
+    /// How long an HTTP connection may stay open without a request, in milliseconds.
+    #[arg(long, value_name = "MS", help_heading = TIMES)]
+    pub http_idle_ms: Option<u32>,
+    /// Time for a client to answer a Close before its connection is cut, in milliseconds.
+    #[arg(long, value_name = "MS", help_heading = TIMES)]
+    pub close_ms: Option<u32>,
+    /// Time to send what is left when stopping, in milliseconds.
+    #[arg(long, value_name = "MS", help_heading = TIMES)]
+    pub drain_ms: Option<u32>,
+    /// How late a leave is told, in milliseconds, so that a reconnect is not news (at most 5000).
+    #[arg(long, value_name = "MS", help_heading = TIMES)]
+    pub presence_debounce_ms: Option<u32>,
+    /// Least time between two member counts of a large room, in milliseconds.
+    #[arg(long, value_name = "MS", help_heading = TIMES)]
+    pub presence_count_ms: Option<u32>,
+}
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "roomcast", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, next_line_help = true)]
+pub struct Arguments {
+    /// TOML file with settings.
+    #[arg(long, value_name = "FILE", help_heading = PLACE)]
+    pub config: Option<String>,
+    /// Print the settings that would run as TOML, with where each comes from, and exit.
+    #[arg(long, help_heading = PLACE)]
+    pub check_config: bool,
+    /// The settings.
+    #[command(flatten)]
+    pub layer: Layer,
+}
+
+impl Arguments {
+    /// The parser of the command line; its help shows the defaults of `defaults`.
+    pub fn command(defaults: &toml::Table) -> clap::Command {
+        <Arguments as CommandFactory>::command().mut_args(|argument| {
+            let default = defaults.get(argument.get_id().as_str()).and_then(words);
+            match (argument.get_help(), default) {
+                (Some(help), Some(default)) => {
+                    let help = format!("{help} [default: {default}]");
+                    argument.help(help)
+                }
+                (Some(_), None) | (None, _) => argument,
+            }
+        })
+    }
+}
+
+/// The keys of all settings, in the order of the help.
+pub fn keys() -> Vec<String> {
+    let command = <Layer as CommandFactory>::command();
+    command
+        .get_arguments()
+        .map(|argument| argument.get_id().to_string())
+        .collect()
+}
+
+/// The flag of a key: `--max-message` for `max_message`.
+pub fn flag(key: &str) -> String {
+    format!("--{}", key.replace('_', "-"))
+}
+
+/// The variable of a key: `ROOMCAST_MAX_MESSAGE` for `max_message`.
+pub fn variable(key: &str) -> String {
+    format!("ROOMCAST_{}", key.to_ascii_uppercase())
+}
+
+/// A default in words; switches that are off and empty lists need none.
+fn words(default: &toml::Value) -> Option<String> {
+    match default {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Boolean(false) => None,
+        toml::Value::Array(values) if values.is_empty() => None,
+        other => Some(other.to_string()),
+    }
+}

@@ -1,0 +1,142 @@
+//! The settings: flags, environment and a TOML file become one checked [`Config`].
+//!
+//! `layer` names each setting once. `merge` lays one source over the other and remembers which of them won, so that an
+//! error can say where the offending value stands. `check` holds every number to its range and every relation between
+//! two settings, and has the defaults that follow from others (or from the machine). `notes` tells what may surprise.
+//!
+//! This module reads the file that `--config` names and nothing else: arguments, environment and what the machine
+//! offers are given by the caller.
+
+mod check;
+mod error;
+mod layer;
+mod merge;
+mod notes;
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::FromArgMatches;
+
+pub use self::error::Error;
+use self::layer::{Arguments, Layer};
+use self::merge::{Merged, Source};
+use crate::limits::Limits;
+
+/// The settings of a server, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Threads that serve connections, 1 to [`SHARD_COUNT_MAX`](crate::limits::SHARD_COUNT_MAX).
+    pub shards: u16,
+    /// Where history, names and inboxes are kept.
+    pub history: History,
+    /// Whether `/raw/{room}` is served.
+    pub raw: bool,
+    /// Whether `/echo` is served.
+    pub echo: bool,
+    /// Whether permessage-deflate was asked for.
+    pub deflate: bool,
+    /// Origins that may connect besides the server's own; `*` is any.
+    pub origins: Vec<String>,
+    /// The least important level that is logged.
+    pub log: log::LevelFilter,
+    /// The bounds and the times.
+    pub limits: Limits,
+}
+
+/// Where history, names and inboxes are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum History {
+    /// In memory, until the exit.
+    Memory,
+    /// In this folder.
+    Folder(PathBuf),
+}
+
+/// What the machine offers; some defaults follow from it.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Processor cores.
+    pub core_count: usize,
+    /// Descriptors that the process may have open.
+    pub descriptor_count_max: u64,
+}
+
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The checked settings.
+    pub config: Config,
+    /// The same as TOML, with a comment on each value that is not a default. As a file it gives the same settings.
+    pub toml: String,
+    /// Whether only the check was asked for (`--check-config`).
+    pub check_only: bool,
+    /// What an operator should know about these settings, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Reads the settings from the command line (program name first), the environment and the file that they name.
+///
+/// # Errors
+///
+/// What is wrong, and where it stands. `--help` and `--version` come as an [`Error`] as well.
+pub fn load(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    machine: Machine,
+) -> Result<Setup, Error> {
+    load_with(arguments, environment, machine, |path| {
+        std::fs::read_to_string(path)
+    })
+}
+
+fn load_with(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    machine: Machine,
+    read: impl Fn(&Path) -> io::Result<String>,
+) -> Result<Setup, Error> {
+    let arguments = parse_arguments(arguments, machine)?;
+    let environment = merge::Environment::from(environment);
+    let mut merged = Merged::default();
+    if let Some(path) = arguments.config.or(environment.config()?) {
+        let path = PathBuf::from(path);
+        merged.lay(parse_file(&path, &read)?, &Source::File(path))?;
+    }
+    merged.lay(environment.layer()?, &Source::Environment)?;
+    merged.lay(arguments.layer, &Source::Flag)?;
+    merged.fill(check::defaults(machine, &merged))?;
+    let config = check::check(&merged)?;
+    Ok(Setup {
+        notes: notes::notes(&config, machine, &environment.unknown()),
+        config,
+        toml: merged.to_toml(),
+        check_only: arguments.check_config,
+    })
+}
+
+fn parse_arguments(
+    arguments: impl IntoIterator<Item = OsString>,
+    machine: Machine,
+) -> Result<Arguments, Error> {
+    let mut defaults = Merged::default();
+    defaults.fill(check::defaults(machine, &defaults))?;
+    let matches = Arguments::command(defaults.values()).try_get_matches_from(arguments)?;
+    Ok(Arguments::from_arg_matches(&matches)?)
+}
+
+fn parse_file(path: &Path, read: impl Fn(&Path) -> io::Result<String>) -> Result<Layer, Error> {
+    let wrong = |reason: String| Error::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    toml::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! What an operator should know about settings that are right.
+
+use super::check::connection_count;
+use super::{Config, History, Machine};
+
+/// One sentence each, for the start-up log.
+pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) -> Vec<String> {
+    let mut notes = vec![history(&config.history)];
+    if config.deflate {
+        notes.push(
+            "frames go uncompressed: this version has no permessage-deflate (--deflate)".to_owned(),
+        );
+    }
+    let wanted = config.limits.connection_count_max;
+    let possible = connection_count(machine.descriptor_count_max, usize::from(config.shards));
+    if wanted > possible {
+        let limit = machine.descriptor_count_max;
+        notes.push(format!(
+            "--max-connections is {wanted}, but {limit} descriptors (ulimit -Hn) are enough for about {possible}"
+        ));
+    }
+    notes.extend(
+        unknown_variables
+            .iter()
+            .map(|name| format!("the variable {name} is no setting and is ignored")),
+    );
+    notes
+}
+
+fn history(history: &History) -> String {
+    let lost = "history is kept in memory and is lost at exit";
+    match history {
+        History::Memory => lost.to_owned(),
+        History::Folder(folder) => format!(
+            "{lost}: this version does not use the data folder {}",
+            folder.display()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn noted(flags: &[&str]) -> Vec<String> {
+        let arguments = ["roomcast"].iter().chain(flags).map(OsString::from);
+        let machine = Machine {
+            core_count: 2,
+            descriptor_count_max: 1024,
+        };
+        super::super::load(arguments, [], machine)
+            .expect("these settings are right")
+            .notes
+    }
+
+    #[test]
+    fn each_surprise_is_told_in_one_sentence() {
+        for (flags, expected) in [
+            (&[][..], &["roomcast-data"][..]),
+            (&["--memory"], &["lost at exit"]),
+            (
+                &["--memory", "--deflate"],
+                &["lost at exit", "uncompressed"],
+            ),
+            (
+                &["--memory", "--max-connections", "1024"],
+                &["lost at exit", "1024 descriptors"],
+            ),
+            (&["--memory", "--max-connections", "500"], &["lost at exit"]),
+        ] {
+            let notes = noted(flags);
+            assert_eq!(notes.len(), expected.len(), "{notes:?}");
+            for (note, part) in notes.iter().zip(expected) {
+                assert!(note.contains(part), "{part:?} is not in {note:?}");
+            }
+        }
+    }
+}

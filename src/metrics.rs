@@ -1,0 +1,230 @@
+//! What was counted, as Prometheus text (exposition format 0.0.4).
+
+use std::fmt::Write;
+use std::fs;
+
+use crate::counters::{Counters, Kind};
+
+/// What does not change while the process runs.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// Threads that serve connections.
+    pub shard_count: u16,
+    /// Connections that are admitted at the same time.
+    pub connection_count_max: u32,
+    /// When the process started, in milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+}
+
+/// Appends every counter, and what is known about the process.
+pub fn render(out: &mut String, total: &Counters, about: &About) {
+    for (name, kind, help, value) in total.rows() {
+        metric(
+            out,
+            &format!("roomcast_{name}"),
+            "",
+            kind,
+            help.trim(),
+            value,
+        );
+    }
+    let gauge =
+        |out: &mut String, name, help, value| metric(out, name, "", Kind::Gauge, help, value);
+    gauge(
+        out,
+        "roomcast_shards",
+        "Threads that serve connections.",
+        u64::from(about.shard_count),
+    );
+    let connection_count_max = u64::from(about.connection_count_max);
+    gauge(
+        out,
+        "roomcast_connections_max",
+        "Connections that are admitted at the same time.",
+        connection_count_max,
+    );
+    let version = concat!("{version=\"", env!("CARGO_PKG_VERSION"), "\"}");
+    metric(
+        out,
+        "roomcast_build_info",
+        version,
+        Kind::Gauge,
+        "Always 1; the label says which build runs.",
+        1,
+    );
+    let start = Seconds(about.started_unix_ms);
+    metric(
+        out,
+        "process_start_time_seconds",
+        "",
+        Kind::Gauge,
+        "When the process started (Unix time).",
+        start,
+    );
+    if let Some(bytes) = resident_bytes() {
+        gauge(
+            out,
+            "process_resident_memory_bytes",
+            "Memory that the process has in use.",
+            bytes,
+        );
+    }
+}
+
+/// One metric: its help, its type and its value.
+fn metric(
+    out: &mut String,
+    name: &str,
+    labels: &str,
+    kind: Kind,
+    help: &str,
+    value: impl std::fmt::Display,
+) {
+    let kind = match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    writeln!(
+        out,
+        "# HELP {name} {help}\n# TYPE {name} {kind}\n{name}{labels} {value}"
+    )
+    .expect("writing to a String does not fail");
+}
+
+/// Milliseconds, shown as seconds.
+struct Seconds(u64);
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+/// Resident memory of this process, where the system tells it as Linux does.
+fn resident_bytes() -> Option<u64> {
+    resident_bytes_in(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn resident_bytes_in(status: &str) -> Option<u64> {
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(total: &Counters) -> String {
+        let mut out = String::new();
+        render(
+            &mut out,
+            total,
+            &About {
+                shard_count: 3,
+                connection_count_max: 500,
+                started_unix_ms: 1_700_000_000_042,
+            },
+        );
+        out
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_there() {
+        let total = Counters {
+            connections: 7,
+            sends_total: u64::MAX,
+            ..Counters::default()
+        };
+        let text = rendered(&total);
+        for (name, kind, help, value) in total.rows() {
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+            };
+            let expected = format!(
+                "# HELP roomcast_{name} {}\n# TYPE roomcast_{name} {kind}\nroomcast_{name} {value}\n",
+                help.trim()
+            );
+            assert!(text.contains(&expected), "{expected} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn the_process_is_described() {
+        let text = rendered(&Counters::default());
+        let build = format!(
+            "roomcast_build_info{{version=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        );
+        let lines = [
+            "roomcast_shards 3",
+            "roomcast_connections_max 500",
+            "process_start_time_seconds 1700000000.042",
+        ];
+        for line in lines.into_iter().chain([build.as_str()]) {
+            assert!(
+                text.lines().any(|other| other == line),
+                "{line} is not in {text}"
+            );
+        }
+    }
+
+    /// The grammar of the format, as far as we use it: comments in pairs, then a sample of the same name.
+    #[test]
+    fn the_text_is_well_formed() {
+        let text = rendered(&Counters::default());
+        assert!(text.ends_with('\n'));
+        let lines: Vec<&str> = text.lines().collect();
+        let mut names = Vec::new();
+        for group in lines.chunks(3) {
+            let [help, kind, sample] = group else {
+                panic!("{group:?} is no metric")
+            };
+            let (name, value) = sample.split_once([' ', '{']).unwrap();
+            assert!(
+                name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                "{name}"
+            );
+            assert!(
+                value.rsplit(' ').next().unwrap().parse::<f64>().is_ok(),
+                "{sample}"
+            );
+            assert!(
+                help.starts_with(&format!("# HELP {name} ")) && !help.contains('\\'),
+                "{help}"
+            );
+            let kind = kind.strip_prefix(&format!("# TYPE {name} ")).unwrap();
+            assert_eq!(
+                kind == "counter",
+                name.ends_with("_total"),
+                "{name} is a {kind}"
+            );
+            names.push(name);
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "each name stands once");
+    }
+
+    #[test]
+    fn resident_memory_is_read_from_the_status() {
+        for (status, bytes) in [
+            (
+                "Name:\troomcast\nVmRSS:\t    5120 kB\nThreads:\t3\n",
+                Some(5_242_880),
+            ),
+            ("Name:\troomcast\n", None),
+            ("VmRSS:\tmuch\n", None),
+            ("VmRSS:\t99999999999999999999 kB\n", None),
+        ] {
+            assert_eq!(resident_bytes_in(status), bytes, "{status:?}");
+        }
+        if cfg!(target_os = "linux") {
+            assert!(resident_bytes().is_some_and(|bytes| bytes > 100_000));
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The shell around the engine: threads, sockets, the clock and signals.
+//!
+//! [`Server`] binds the address, gives each shard a thread, a poll and a listening socket of its own, and waits for
+//! them. The turn of a shard (`shard`) reads top to bottom; what it needs stands beside it: tokens, listening sockets
+//! and when to accept from them, transports, mail between shards (`mailbox`), and what all shards share (`process`).
+//! Nothing in here knows HTTP, WebSocket or rooms.
+
+mod accepting;
+mod listener;
+mod mailbox;
+mod process;
+mod shard;
+pub mod signals;
+pub mod sys;
+mod token;
+mod transport;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+
+use self::listener::Listener;
+use self::mailbox::Exchange;
+use self::process::Process;
+use self::shard::{Clock, Shard, Shared};
+use self::token::Subject;
+use self::transport::Transport;
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::engine::{Engine, Settings};
+use crate::hashing::HashKey;
+use crate::log::MemoryLog;
+use crate::mail::Mail;
+use crate::metrics::About;
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    stopper: Stopper,
+    threads: Vec<ShardThread>,
+}
+
+type ShardThread = JoinHandle<io::Result<()>>;
+
+/// Asks a server to stop. May be kept by anyone, for any time.
+#[derive(Clone)]
+pub struct Stopper {
+    process: Arc<Process>,
+    exchange: Arc<Exchange<Mail>>,
+}
+
+/// Why a server did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Another program listens there.
+    AddressInUse(SocketAddr),
+    /// The address cannot be listened on.
+    Bind(SocketAddr, io::Error),
+    /// The system refused a thread, a descriptor or random numbers.
+    System(io::Error),
+}
+
+/// A shard ended before it was asked to, on which the others were stopped.
+#[derive(Debug)]
+pub struct ShardFailed;
+
+impl Server {
+    /// Starts a server. When this returns, it serves.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub fn start(config: &Config) -> Result<Server, StartError> {
+        let sockets =
+            listener::bind(config.listen, config.shards).map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => StartError::AddressInUse(config.listen),
+                _ => StartError::Bind(config.listen, error),
+            })?;
+        let polls = sockets
+            .iter()
+            .map(|_| Poll::new())
+            .collect::<io::Result<Vec<_>>>();
+        polls
+            .and_then(|polls| Server::serve(config, sockets, polls))
+            .map_err(StartError::System)
+    }
+
+    fn serve(config: &Config, sockets: Vec<TcpListener>, polls: Vec<Poll>) -> io::Result<Server> {
+        let address = sockets
+            .first()
+            .map_or(Ok(config.listen), TcpListener::local_addr)?;
+        let plan = Plan::new(config, &polls)?;
+        let mut server = Server {
+            address,
+            stopper: plan.stopper(),
+            threads: Vec::new(),
+        };
+        for (id, (poll, socket)) in (0..).zip(polls.into_iter().zip(sockets)) {
+            match plan.spawn(id, poll, socket) {
+                Ok(thread) => server.threads.push(thread),
+                Err(error) => return Err(server.give_up(error)),
+            }
+        }
+        Ok(server)
+    }
+
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Something that can ask it to stop.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Waits until it has stopped, and says what was counted.
+    ///
+    /// # Errors
+    ///
+    /// See [`ShardFailed`].
+    pub fn join(self) -> Result<Counters, ShardFailed> {
+        let results: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        let is_well = results
+            .into_iter()
+            .all(|result| matches!(result, Ok(Ok(()))));
+        if is_well {
+            Ok(self.stopper.process.total())
+        } else {
+            Err(ShardFailed)
+        }
+    }
+
+    /// Stops the shards that did start.
+    fn give_up(self, error: io::Error) -> io::Error {
+        self.stopper.stop();
+        let _ = self.join();
+        error
+    }
+}
+
+impl Stopper {
+    /// Makes every shard stop accepting, say goodbye to its connections and end. Returns at once.
+    pub fn stop(&self) {
+        self.process.drain();
+        if let Err(error) = self.exchange.ring_all() {
+            log::error!("a shard could not be woken to stop: {error}");
+        }
+    }
+
+    /// What all shards together have counted so far.
+    pub fn counters(&self) -> Counters {
+        self.process.total()
+    }
+}
+
+/// What it takes to start a shard; the same for all of them.
+#[derive(Clone)]
+struct Plan {
+    settings: Arc<Settings>,
+    hash_key: (u64, u64),
+    shared: Shared,
+}
+
+impl Plan {
+    fn new(config: &Config, polls: &[Poll]) -> io::Result<Plan> {
+        let clock = Clock::start();
+        let wakers = polls
+            .iter()
+            .map(|poll| Waker::new(poll.registry(), Subject::Waker.token()));
+        let about = About {
+            shard_count: config.shards,
+            connection_count_max: config.limits.connection_count_max,
+            started_unix_ms: clock.now().unix_ms,
+        };
+        let hash_key = (
+            u64::from_ne_bytes(sys::random()?),
+            u64::from_ne_bytes(sys::random()?),
+        );
+        let shared = Shared {
+            process: Arc::new(Process::new(about)),
+            exchange: Arc::new(Exchange::new(wakers.collect::<io::Result<_>>()?)),
+            clock,
+            drain_ms: u64::from(config.limits.drain_ms),
+        };
+        Ok(Plan {
+            settings: Arc::new(settings(config)),
+            hash_key,
+            shared,
+        })
+    }
+
+    fn stopper(&self) -> Stopper {
+        Stopper {
+            process: Arc::clone(&self.shared.process),
+            exchange: Arc::clone(&self.shared.exchange),
+        }
+    }
+
+    fn spawn(&self, id: u16, poll: Poll, socket: TcpListener) -> io::Result<ShardThread> {
+        let plan = self.clone();
+        let seed = sys::random()?;
+        let listener = Listener::new(socket, poll.registry())?;
+        // The engine is made in its thread: nothing of it ever leaves that.
+        let run = move || Shard::new(id, poll, listener, plan.engine(id, seed), plan.shared).run();
+        thread::Builder::new()
+            .name(format!("shard-{id}"))
+            .spawn(run)
+    }
+
+    fn engine(&self, id: u16, seed: [u8; 32]) -> Engine<Transport, MemoryLog> {
+        let log = MemoryLog::new(HashKey::new(self.hash_key));
+        let shard_count = self.shared.exchange.shard_count();
+        let (settings, site) = (Arc::clone(&self.settings), Arc::clone(&self.shared.process));
+        Engine::new(id, shard_count, settings, site, log, self.hash_key, seed)
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        limits: config.limits.clone(),
+        raw: config.raw,
+        echo: config.echo,
+        origins: config.origins.clone(),
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::AddressInUse(address) => {
+                write!(
+                    f,
+                    "{address} is in use: stop the program that listens there, or choose another --listen"
+                )
+            }
+            StartError::Bind(address, error) => {
+                write!(f, "cannot listen on {address} (--listen): {error}")
+            }
+            StartError::System(error) => write!(f, "cannot start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl fmt::Display for ShardFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a shard failed, and the others were stopped")
+    }
+}
+
+impl std::error::Error for ShardFailed {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::config::History;
+    use crate::limits::Limits;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn config(shards: u16) -> Config {
+        Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            shards,
+            history: History::Memory,
+            raw: true,
+            echo: true,
+            deflate: false,
+            origins: Vec::new(),
+            log: log::LevelFilter::Info,
+            limits: Limits {
+                drain_ms: 60_000,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// Joins within a deadline that is shorter than what a stop is given at most: nothing here needs that time.
+    fn join(server: Server) -> Counters {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(Box::new(server.join())));
+        told.recv_timeout(PATIENCE)
+            .expect("it stops in time")
+            .expect("no shard failed")
+    }
+
+    fn ask(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn it_serves_and_stops_with_one_shard_and_with_several() {
+        for shards in [1, 2, 3] {
+            let server = Server::start(&config(shards)).unwrap();
+            for _ in 0..20 {
+                let answer = ask(server.address(), "/healthz");
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            }
+            server.stopper().stop();
+            let counters = join(server);
+            assert_eq!(counters.accepted_total, 20, "{shards} shards");
+            assert_eq!(counters.connections, 0, "{shards} shards");
+        }
+    }
+
+    #[test]
+    fn nothing_is_accepted_once_it_has_stopped() {
+        let server = Server::start(&config(2)).unwrap();
+        let address = server.address();
+        server.stopper().stop();
+        join(server);
+        TcpStream::connect(address).expect_err("nobody listens");
+        let again = Server::start(&Config {
+            listen: address,
+            ..config(1)
+        })
+        .expect("the address is free");
+        again.stopper().stop();
+        join(again);
+    }
+
+    #[test]
+    fn an_idle_server_sleeps() {
+        let server = Server::start(&config(2)).unwrap();
+        ask(server.address(), "/healthz");
+        let before = server.stopper().counters().turns_total;
+        thread::sleep(Duration::from_millis(500));
+        let turn_count = server.stopper().counters().turns_total - before;
+        assert!(
+            turn_count < 100,
+            "{turn_count} turns in half a second of nothing"
+        );
+        server.stopper().stop();
+        join(server);
+    }
+
+    #[test]
+    fn a_silent_connection_does_not_delay_the_stop_beyond_its_deadline() {
+        let mut config = config(2);
+        config.limits.drain_ms = 500;
+        let server = Server::start(&config).unwrap();
+        let silent = TcpStream::connect(server.address()).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while server.stopper().counters().accepted_total == 0 {
+            assert!(Instant::now() < deadline, "it is accepted");
+            thread::yield_now();
+        }
+        server.stopper().stop();
+        join(server);
+        drop(silent);
+    }
+
+    #[test]
+    fn an_address_in_use_is_an_error_that_says_so() {
+        let server = Server::start(&config(2)).unwrap();
+        let address = server.address();
+        for shards in [1, 2] {
+            let error = Server::start(&Config {
+                listen: address,
+                ..config(shards)
+            })
+            .err()
+            .expect("it is in use");
+            assert!(matches!(error, StartError::AddressInUse(_)), "{error}");
+            assert!(error.to_string().contains(&address.to_string()), "{error}");
+        }
+        server.stopper().stop();
+        join(server);
+    }
+}

@@ -1,0 +1,302 @@
+//! One thread of the server: a poll, an engine, and the turn that joins them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Registry};
+
+use super::accepting::News;
+use super::listener::Listener;
+use super::mailbox::Exchange;
+use super::process::Process;
+use super::token::Subject;
+use super::transport::Transport;
+use crate::counters::Counters;
+use crate::engine::{Engine, Now};
+use crate::limits::EVENT_COUNT_PER_POLL;
+use crate::log::MemoryLog;
+use crate::mail::Mail;
+
+/// One shard: everything that its thread alone touches, and its ends of what all shards share.
+pub struct Shard {
+    id: u16,
+    poll: Poll,
+    events: Events,
+    /// None once the shard is stopping.
+    listener: Option<Listener>,
+    engine: Engine<Transport, MemoryLog>,
+    /// The clock, as this turn read it.
+    now: Now,
+    stage: Stage,
+    /// What the shell counts; the engine counts the rest.
+    counters: Counters,
+    shared: Shared,
+}
+
+/// What all shards share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The process around them.
+    pub process: Arc<Process>,
+    /// Mail between them.
+    pub exchange: Arc<Exchange<Mail>>,
+    /// The clock of the process.
+    pub clock: Clock,
+    /// How long a stop may take.
+    pub drain_ms: u64,
+}
+
+/// Where a shard is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It accepts connections.
+    Serving,
+    /// It flushes what is left, until the deadline.
+    Draining { until_ms: u64 },
+    /// It has nothing left of its own, but passes mail on for the others, until the deadline.
+    Drained { until_ms: u64 },
+}
+
+impl Shard {
+    /// A shard that serves as soon as it runs.
+    pub fn new(
+        id: u16,
+        poll: Poll,
+        listener: Listener,
+        engine: Engine<Transport, MemoryLog>,
+        shared: Shared,
+    ) -> Shard {
+        Shard {
+            id,
+            poll,
+            events: Events::with_capacity(EVENT_COUNT_PER_POLL),
+            listener: Some(listener),
+            engine,
+            now: shared.clock.now(),
+            stage: Stage::Serving,
+            counters: Counters::default(),
+            shared,
+        }
+    }
+
+    /// Serves until the stop is done.
+    ///
+    /// # Errors
+    ///
+    /// The poll failed, which none of its connections can cause.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.is_over() {
+            self.turn()
+                .inspect_err(|error| log::error!("shard {} failed: {error}", self.id))?;
+        }
+        Ok(())
+    }
+
+    /// The turn. Events only set readiness bits, and connections come last, so that a slot freed in a turn is not in
+    /// use again while events of the same turn may still mean its predecessor.
+    fn turn(&mut self) -> io::Result<()> {
+        self.wait()?;
+        self.now = self.shared.clock.now();
+        self.note_events();
+        self.begin_stop();
+        self.take_mail()?;
+        self.engine.turn(self.now);
+        self.send_mail()?;
+        self.accept();
+        self.notice_drained();
+        self.publish();
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let timeout = self.timeout_ms().map(Duration::from_millis);
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    fn timeout_ms(&self) -> Option<u64> {
+        let mono_ms = self.now.mono_ms;
+        let listener = self
+            .listener
+            .as_ref()
+            .and_then(|listener| listener.timeout_ms(mono_ms));
+        let stop = match self.stage {
+            Stage::Serving => None,
+            Stage::Draining { until_ms } | Stage::Drained { until_ms } => {
+                Some(until_ms.saturating_sub(mono_ms))
+            }
+        };
+        [self.engine.timeout_ms(self.now), listener, stop]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn note_events(&mut self) {
+        for event in &self.events {
+            match Subject::of(event.token()) {
+                // Whoever rang has set something that every turn looks at.
+                Subject::Waker => {}
+                Subject::Listener => {
+                    if let Some(listener) = &mut self.listener {
+                        listener.ready();
+                    }
+                }
+                Subject::Peer(slot) => {
+                    let closed =
+                        event.is_read_closed() || event.is_write_closed() || event.is_error();
+                    self.engine
+                        .ready(slot, event.is_readable(), event.is_writable(), closed);
+                }
+            }
+        }
+    }
+
+    fn begin_stop(&mut self) {
+        if self.stage == Stage::Serving && self.shared.process.is_draining() {
+            self.listener = None;
+            self.engine.drain(self.now);
+            self.stage = Stage::Draining {
+                until_ms: self.now.mono_ms.saturating_add(self.shared.drain_ms),
+            };
+        }
+    }
+
+    /// In the turn that flushed the last byte: no event may come after it.
+    fn notice_drained(&mut self) {
+        match self.stage {
+            Stage::Draining { until_ms } if self.engine.drained() => {
+                self.stage = Stage::Drained { until_ms };
+                self.tell_drained();
+            }
+            Stage::Serving | Stage::Draining { .. } | Stage::Drained { .. } => {}
+        }
+    }
+
+    fn tell_drained(&self) {
+        if self.shared.process.shard_drained() {
+            // The others wait for nothing but this. A shard that cannot be woken has its deadline.
+            let _ = self.shared.exchange.ring_all();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self.stage {
+            Stage::Serving => false,
+            Stage::Draining { until_ms } => self.now.mono_ms >= until_ms,
+            Stage::Drained { until_ms } => {
+                self.shared.process.is_drained() || self.now.mono_ms >= until_ms
+            }
+        }
+    }
+
+    fn take_mail(&mut self) -> io::Result<()> {
+        let Shared { exchange, .. } = &self.shared;
+        exchange.take(self.id, |from, mail| self.engine.mail(from, mail))?;
+        for to in exchange.others(self.id) {
+            self.engine.backlog(to, exchange.waiting_bytes(self.id, to));
+        }
+        Ok(())
+    }
+
+    fn send_mail(&mut self) -> io::Result<()> {
+        let Shared { exchange, .. } = &self.shared;
+        for to in exchange.others(self.id) {
+            let mail = self.engine.outgoing(to);
+            let bytes = mail.iter().map(Mail::bytes).sum();
+            exchange.post(self.id, to, mail, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        let Some(listener) = &mut self.listener else {
+            return;
+        };
+        let (registry, now) = (self.poll.registry(), self.now);
+        let admit = |stream| admit(&mut self.engine, registry, now, stream);
+        match listener.accept(now.mono_ms, admit) {
+            Some(News::Paused(error)) => {
+                self.counters.accept_paused_total += 1;
+                log::warn!("shard {} cannot accept and keeps trying: {error}", self.id);
+            }
+            Some(News::Resumed) => log::info!("shard {} accepts again", self.id),
+            None => {}
+        }
+    }
+
+    /// At the end of every turn: a copy of a few cache lines under a lock that nobody else holds, and a scrape is
+    /// never older than the last turn.
+    fn publish(&mut self) {
+        let mut counters = self.engine.counters().clone();
+        counters.add(&self.counters);
+        self.shared.process.publish(self.id, &counters);
+    }
+}
+
+impl Drop for Shard {
+    /// However a shard ends, by an error or a panic too: the others neither serve on without it nor wait for it.
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Serving => {
+                self.shared.process.drain();
+                self.tell_drained();
+                let _ = self.shared.exchange.ring_all();
+            }
+            Stage::Draining { .. } => self.tell_drained(),
+            Stage::Drained { .. } => {}
+        }
+    }
+}
+
+/// Hands a new connection to the engine, which says under which slot events for it are to come.
+fn admit(
+    engine: &mut Engine<Transport, MemoryLog>,
+    registry: &Registry,
+    now: Now,
+    mut stream: TcpStream,
+) -> io::Result<()> {
+    let mut result = Ok(());
+    engine.accept(now, |slot| {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        result = registry.register(&mut stream, Subject::Peer(slot).token(), interest);
+        result.is_ok().then_some(Transport::Plain(stream))
+    });
+    result
+}
+
+/// The clock of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn start() -> Clock {
+        Clock {
+            start: Instant::now(),
+        }
+    }
+
+    /// What time it is.
+    pub fn now(self) -> Now {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Now {
+            mono_ms: whole_ms(self.start.elapsed()),
+            // A clock set before 1970 reads as 1970.
+            unix_ms: since_epoch.map_or(0, whole_ms),
+        }
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
