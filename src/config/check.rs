@@ -135,61 +135,27 @@ fn limits(merged: &Merged) -> Result<Limits, Error> {
 
 /// A bound that is shared by all shards, or that one message must fit into, has a least value.
 fn check_relations(merged: &Merged, shards: u16, limits: &Limits) -> Result<(), Error> {
-    let message = limits.message_bytes_max;
-    let tails = limits.tail_bytes_max.saturating_mul(usize::from(shards));
-    let shard_count = u32::from(shards);
-    let one_message = "one message of max_message";
-    check_least(
-        merged,
-        "tail_bytes_max",
-        limits.tail_bytes_max,
-        message,
-        one_message,
-    )?;
-    check_least(
-        merged,
-        "inbox_bytes_max",
-        limits.inbox_bytes_max,
-        message,
-        one_message,
-    )?;
-    check_least(
-        merged,
-        "log_bytes_max",
-        limits.log_bytes_max,
-        tails,
-        "tail_bytes_max in each of the shards",
-    )?;
-    check_least(
-        merged,
-        "room_count_max",
-        limits.room_count_max,
-        shard_count,
-        "one in each of the shards",
-    )?;
-    check_least(
-        merged,
-        "name_count_max",
-        limits.name_count_max,
-        shard_count,
-        "one in each of the shards",
-    )
-}
-
-fn check_least<T: PartialOrd + std::fmt::Display>(
-    merged: &Merged,
-    key: &str,
-    value: T,
-    least: T,
-    need: &str,
-) -> Result<(), Error> {
-    if value >= least {
-        return Ok(());
+    let shards = usize::from(shards);
+    let message = (limits.message_bytes_max, "one message of max_message");
+    let tails = (
+        limits.tail_bytes_max.saturating_mul(shards),
+        "tail_bytes_max in each shard",
+    );
+    let one_each = (shards, "one in each of the shards");
+    for (key, (least, need)) in [
+        ("tail_bytes_max", message),
+        ("inbox_bytes_max", message),
+        ("log_bytes_max", tails),
+        ("room_count_max", one_each),
+        ("name_count_max", one_each),
+    ] {
+        let value = number_given(merged, key).unwrap_or_default();
+        if value < least {
+            let reason = format!("{value} is too small: it must hold {need}, which is {least}");
+            return Err(merged.wrong(key, reason));
+        }
     }
-    Err(merged.wrong(
-        key,
-        format!("{value} is too small: it must hold {need}, which is {least}"),
-    ))
+    Ok(())
 }
 
 fn check_tls(merged: &Merged) -> Result<(), Error> {
@@ -231,16 +197,14 @@ fn history(merged: &Merged) -> History {
 
 /// An origin is a scheme, a host and perhaps a port (RFC 6454, 6.2): what a browser sends in `Origin`.
 fn origin(merged: &Merged, text: &str) -> Result<String, Error> {
-    let host = text
-        .strip_prefix("https://")
-        .or(text.strip_prefix("http://"))
-        .unwrap_or_default();
-    let is_origin = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ', '*']);
-    if is_origin || text == "*" {
+    let (scheme, host) = text.split_once("://").unwrap_or_default();
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let is_host = |c: char| c.is_ascii_graphic() && !"/?#@*".contains(c);
+    let is_whole = !scheme.is_empty() && !host.is_empty();
+    if text == "*" || (is_whole && scheme.chars().all(is_scheme) && host.chars().all(is_host)) {
         return Ok(text.to_owned());
     }
-    let reason = format!(
-        "{text:?} is no origin; write it as https://chat.example.org or http://10.0.0.7:8080, or * for any"
-    );
+    let reason =
+        format!("{text:?} is no origin; write it as https://chat.example.org, or * for any");
     Err(merged.wrong("origin", reason))
 }

@@ -69,19 +69,23 @@ pub struct Layer {
     pub origin: Option<Vec<String>>,
     /// Serve /raw/{room}: each message goes to all others of the room, as it is.
     #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub raw: Option<bool>,
     /// Serve /echo: each message comes back as it is, for conformance suites and benchmarks.
     #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub echo: Option<bool>,
     /// Compress frames for clients that offer permessage-deflate. Frames go uncompressed in this version.
     #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub deflate: Option<bool>,
 
     /// Keep history, names and inboxes in memory only; they are lost at exit. Beats --data.
     #[arg(long, help_heading = HISTORY, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub memory: Option<bool>,
     /// Folder for history, names and inboxes. Not used in this version, which keeps them in memory.

@@ -133,6 +133,27 @@ fn a_list_comes_from_every_source_whole() {
 }
 
 #[test]
+fn an_origin_is_a_scheme_and_a_host() {
+    for (text, is_right) in [
+        ("*", true),
+        ("https://chat.example.org", true),
+        ("http://[::1]:8080", true),
+        ("tauri://localhost", true),
+        ("", false),
+        ("null", false),
+        ("chat.example.org", false),
+        ("https://", false),
+        ("://chat.example.org", false),
+        ("https://chat.example.org/", false),
+        ("https://*.example.org", false),
+        ("https://chat.example.org\u{a0}", false),
+    ] {
+        let result = try_load(&["--origin", text], &[], "");
+        assert_eq!(result.is_ok(), is_right, "{text:?}");
+    }
+}
+
+#[test]
 fn the_environment_can_name_the_file() {
     let variables = [
         ("ROOMCAST_CONFIG", "other.toml"),
