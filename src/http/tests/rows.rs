@@ -273,6 +273,7 @@ pub(super) const LINES: &[Row] = &[
         "505 only HTTP/1.1 is spoken",
         &["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/9.9\r\n"],
     ),
+    row(ALL, "400 not an HTTP request line", &["\r\n\r\n"]),
     row(
         LINE,
         "400 not an HTTP request line",
