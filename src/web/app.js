@@ -1,0 +1,542 @@
+// @ts-check
+/**
+ * The page: what the connection says goes into the model, what the reader does goes to the connection, and the view
+ * is drawn anew, once for all that happened since the last frame.
+ *
+ * @typedef {import('./model.js').Conversation} Conversation
+ * @typedef {import('./model.js').Log} Log
+ * @typedef {import('./roomcast.js').Events} Events
+ * @typedef {import('./roomcast.js').Send} Send
+ */
+
+import { local, parse, sessions, tab } from './memory.js';
+import { Model } from './model.js';
+import { Roomcast } from './roomcast.js';
+import { byId, link_words, View } from './view.js';
+
+const FIRST_ROOM = 'lobby';
+const NAME_BYTES_MAX = 128;
+/** Messages on a page of history; pages of the inbox are shared by all private conversations. */
+const ROOM_PAGE = 50;
+const INBOX_PAGE = 200;
+/** While somebody types the others are told this often. */
+const TYPING_MS = 3_000;
+/** The members of a large room are asked for this often at most. */
+const WHO_MS = 30_000;
+/** The clock that counts down and lets "is typing" fade. */
+const TICK_MS = 500;
+/** Messages without an answer that outlive a reload. */
+const OUTBOX_KEPT = 100;
+
+class Page {
+  /** @type {Roomcast | undefined} */
+  #chat;
+  /** The connection of a name that is not settled yet. @type {Roomcast | undefined} */
+  #trial;
+  #model = new Model('');
+  /** @type {Conversation | undefined} */
+  #current;
+  #typing_told_at = 0;
+  #asked_who_at = 0;
+  #drawn = true;
+  /** @type {HTMLElement | null} */
+  #drawer_opener = null;
+  #view = new View({
+    open: (key) => this.#open(this.#model.conversations.get(key)),
+    write_to: (name) => name !== this.#model.user && this.#open(this.#model.person(name)),
+    older: () => this.#current && this.#load(this.#current, this.#current.log.oldest),
+    scrolled: () => this.#draw(),
+    retry: (send) => this.#chat?.retry(send),
+    discard: (send) => this.#discard(send),
+  });
+  #field = /** @type {HTMLTextAreaElement} */ (byId('text'));
+  #dialog = /** @type {HTMLDialogElement} */ (byId('name-dialog'));
+  #name = /** @type {HTMLInputElement} */ (byId('name'));
+
+  start() {
+    this.#listen();
+    const user = local.text('user');
+    if (user) this.#adopt(this.#sign_in(user));
+    else this.#ask_name('');
+    this.#draw();
+  }
+
+  // ---- who one is -------------------------------------------------------------------------------------------------
+
+  /** Connects under that name; it becomes this page's connection when it is adopted. @param {string} user */
+  #sign_in(user) {
+    const chat = new Roomcast({ url: '/ws', user, session: sessions.of(user) });
+    chat.on('state', () => this.#link_changed(chat));
+    chat.on('welcome', (event) => this.#welcome(chat, event));
+    this.#drop_trial();
+    this.#trial = chat;
+    return chat;
+  }
+
+  #drop_trial() {
+    const trial = this.#trial;
+    this.#trial = undefined;
+    trial?.close();
+  }
+
+  /** @param {Roomcast} chat */
+  #adopt(chat) {
+    this.#trial = undefined;
+    this.#chat?.close();
+    this.#chat = chat;
+    const user = String(chat.user);
+    this.#model = new Model(user, local.json(`read.${user}`));
+    this.#current = undefined;
+    this.#typing_told_at = 0;
+    this.#subscribe(chat);
+    for (const room of local.names('rooms') ?? [FIRST_ROOM]) this.#join(room);
+    this.#restore_outbox(user);
+    this.#open(this.#model.conversations.get(local.text('current')) ?? this.#model.of('room')[0]);
+    this.#visit(location.hash);
+  }
+
+  /** @param {Roomcast} chat */
+  #link_changed(chat) {
+    const { state, error } = chat.link;
+    if (chat === this.#trial) {
+      byId('name-progress').textContent = link_words(chat.link).long;
+      if (state === 'closed') this.#refused(chat);
+    } else if (chat === this.#chat && state === 'closed' && error) {
+      this.#refused(chat);
+    }
+    this.#draw();
+  }
+
+  /** The server does not take the name. @param {Roomcast} chat */
+  #refused(chat) {
+    const { error, reason } = chat.link;
+    if (chat === this.#trial) this.#trial = undefined;
+    const taken = error?.code === 'name_taken';
+    if (taken) sessions.forget(String(chat.user));
+    this.#ask_name(taken ? `“${chat.user}” is taken. Choose another name.` : (error?.message ?? reason ?? ''));
+  }
+
+  /** @param {string} error */
+  #ask_name(error) {
+    byId('name-error').textContent = error;
+    byId('name-progress').textContent = '';
+    byId('name-cancel').hidden = this.#chat?.link.state !== 'open';
+    this.#name.toggleAttribute('aria-invalid', error !== '');
+    if (!this.#dialog.open) this.#dialog.showModal();
+    this.#name.focus();
+    this.#name.select();
+  }
+
+  #name_given() {
+    const name = this.#name.value.trim();
+    const problem = name_problem(name);
+    if (problem) return this.#ask_name(problem);
+    if (name === this.#chat?.user && this.#chat.link.state === 'open') return this.#dialog.close();
+    byId('name-error').textContent = '';
+    this.#name.removeAttribute('aria-invalid');
+    this.#sign_in(name);
+  }
+
+  // ---- what the server says ---------------------------------------------------------------------------------------
+
+  /** @param {Roomcast} chat */
+  #subscribe(chat) {
+    chat.on('joined', (event) => this.#joined(event));
+    chat.on('message', (event) => this.#message(event));
+    chat.on('gap', (event) => this.#gap(event));
+    chat.on('signal', (event) => this.#signal(event));
+    chat.on('system', (event) => this.#system(event));
+    chat.on('presence', (event) => this.#presence(event));
+    chat.on('send', (send) => this.#sent(send));
+    chat.on('error', (error) => this.#error(error));
+  }
+
+  /** @param {Roomcast} chat @param {any} event */
+  #welcome(chat, event) {
+    if (chat === this.#trial) this.#adopt(chat);
+    local.set('user', event.user);
+    if (this.#dialog.open) {
+      this.#dialog.close();
+      this.#field.focus();
+    }
+    this.#model.welcomed(event.inbox);
+    if (!this.#model.inbox.loaded) this.#load_log(this.#model.inbox, undefined);
+    this.#draw();
+  }
+
+  /** @param {Events['joined']} event */
+  #joined(event) {
+    this.#model.joined(event.room_id, event);
+    const room = this.#model.room(event.room_id);
+    room.member_count = event.members;
+    this.#ask_who(room);
+    if (!room.log.loaded) this.#load(room);
+    this.#draw();
+  }
+
+  /** @param {Events['message']} event */
+  #message(event) {
+    const conversation = this.#model.conversation_of(event);
+    if (!conversation?.add(event, this.#model.user)) return;
+    const current = conversation === this.#current;
+    if (current && !this.#reading) conversation.divider ??= { ...conversation.read };
+    if (!current || this.#view.following) conversation.trim();
+    const own = event.sender === this.#model.user;
+    if (!own && current) this.#view.announce(`${event.sender}: ${spoken(event.content)}`);
+    else if (!own && conversation.kind === 'person') this.#view.announce(`Private message from ${event.sender}`);
+    this.#draw();
+  }
+
+  /** @param {Events['gap']} event */
+  #gap({ room_id, from_seq_id, to_seq_id }) {
+    const room = room_id === undefined ? undefined : this.#model.find('room', room_id);
+    for (const each of room ? [room] : this.#model.of('person')) each.gap(from_seq_id, to_seq_id);
+    this.#draw();
+  }
+
+  /** @param {Events['signal']} event */
+  #signal({ room_id, sender, content }) {
+    const kind = room_id === undefined ? 'person' : 'room';
+    if (sender === this.#model.user || typeof content?.typing !== 'boolean') return;
+    this.#model.find(kind, room_id ?? sender)?.type(sender, content.typing, Date.now());
+    this.#draw();
+  }
+
+  /** @param {Events['system']} event */
+  #system({ event, room_id, sender, timestamp }) {
+    if (sender === this.#model.user || (event !== 'join' && event !== 'leave')) return;
+    this.#model.find('room', room_id)?.change(sender, event, timestamp);
+    this.#draw();
+  }
+
+  /** @param {Events['presence']} event */
+  #presence({ room_id, count, members }) {
+    const room = this.#model.find('room', room_id);
+    if (!room) return;
+    room.member_count = count;
+    if (members) room.members = new Set(members);
+    else if (room === this.#current && Date.now() - this.#asked_who_at > WHO_MS) this.#ask_who(room);
+    this.#draw();
+  }
+
+  /** @param {Send} send */
+  #sent(send) {
+    const conversation = this.#conversation_with(send);
+    if (send.state === 'acknowledged') conversation?.settle(send, this.#model.user);
+    this.#save_outbox();
+    this.#draw();
+  }
+
+  /** @param {Events['error']} error */
+  #error({ code, message, request, room_id }) {
+    if (request === 'join' && room_id !== undefined) {
+      this.#view.toast(`Cannot join ${room_id}: ${message}`);
+      this.#forget(room_id);
+    } else if (request !== 'signal') {
+      this.#view.toast(`${message} (${code})`);
+    }
+  }
+
+  // ---- what is asked of it ----------------------------------------------------------------------------------------
+
+  /** @param {Conversation} room */
+  #ask_who(room) {
+    this.#asked_who_at = Date.now();
+    // The answer arrives as an event too; without one the next `joined` asks again.
+    this.#chat?.who(room.name).catch(() => {});
+  }
+
+  /** @param {Conversation} conversation @param {number} [before] */
+  #load({ kind, name, log }, before) {
+    this.#load_log(log, kind === 'room' ? name : undefined, before);
+  }
+
+  /**
+   * Loads the newest page, or the one before.
+   * @param {Log} log @param {string | undefined} room @param {number} [before]
+   */
+  async #load_log(log, room, before) {
+    const chat = this.#chat;
+    if (!chat || log.loading || (before !== undefined && !log.more)) return;
+    log.loading = true;
+    this.#draw();
+    try {
+      const page = await chat.history({ room, before, limit: room === undefined ? INBOX_PAGE : ROOM_PAGE });
+      if (chat === this.#chat) this.#model.page(log, page);
+    } catch {
+      // The next `joined` or `welcome` asks again, and so does the button.
+    } finally {
+      log.loading = false;
+    }
+    const current = this.#current;
+    if (current?.log === log && current.unread(this.#model.user) > 0) current.divider ??= { ...current.read };
+    this.#draw();
+  }
+
+  /** @param {string} name */
+  #join(name) {
+    const room = this.#model.room(name);
+    // Its refusal arrives as an event.
+    this.#chat?.join(name).catch(() => {});
+    return room;
+  }
+
+  /** @param {string} name */
+  #forget(name) {
+    const room = this.#model.find('room', name);
+    if (!room) return;
+    this.#chat?.leave(name);
+    this.#model.conversations.delete(room.key);
+    local.set_json('rooms', this.#chat?.rooms ?? []);
+    if (room === this.#current) this.#open(this.#model.of('room')[0] ?? this.#model.of('person')[0]);
+    this.#draw();
+  }
+
+  /** @param {{ room?: string, to?: string, content: any, id?: string, timestamp?: number }} message */
+  #send({ room, to, content, id, timestamp = Date.now() }) {
+    const send = this.#chat?.send({ room, to, content, id });
+    if (!send) return;
+    const conversation = this.#conversation_with(send) ?? this.#model.person(String(to));
+    conversation.pend(send, timestamp);
+    conversation.divider = null;
+    this.#save_outbox();
+    this.#draw();
+  }
+
+  /** @param {Send} send */
+  #discard(send) {
+    this.#conversation_with(send)?.discard(send);
+    this.#field.focus();
+    this.#draw();
+  }
+
+  /** @param {Send} send @returns {Conversation | undefined} */
+  #conversation_with({ room, to }) {
+    return room === undefined ? this.#model.find('person', String(to)) : this.#model.find('room', room);
+  }
+
+  /** What has no answer yet outlives a reload: it is sent again under its id. */
+  #save_outbox() {
+    const waiting = [...this.#model.conversations.values()].flatMap(({ pending }) => pending)
+      .filter(({ send }) => send.state === 'sending')
+      .map(({ send: { id, room, to, content }, timestamp }) => ({ id, room, to, content, timestamp }));
+    tab.set_json('outbox', { user: this.#model.user, waiting: waiting.slice(-OUTBOX_KEPT) });
+  }
+
+  /** @param {string} user */
+  #restore_outbox(user) {
+    const outbox = tab.json('outbox');
+    if (outbox?.user === user) for (const message of outbox.waiting) this.#send(message);
+  }
+
+  // ---- the reader -------------------------------------------------------------------------------------------------
+
+  get #reading() {
+    return !document.hidden && this.#view.following;
+  }
+
+  /** @param {Conversation | undefined} conversation */
+  #open(conversation) {
+    if (this.#current && this.#current !== conversation) {
+      this.#stop_typing();
+      this.#current.draft = this.#field.value;
+      this.#current.divider = null;
+    }
+    if (conversation && conversation !== this.#current) {
+      this.#field.value = conversation.draft;
+      if (conversation.unread(this.#model.user) > 0) conversation.divider = { ...conversation.read };
+      if (conversation.log.loaded) conversation.mark_read();
+      local.set('current', conversation.key);
+      const hash = conversation.kind === 'room' ? `#/${encodeURIComponent(conversation.name)}` : '';
+      history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+    }
+    this.#current = conversation;
+    if (this.#chat) local.set_json('rooms', this.#chat.rooms);
+    this.#drawer('none');
+    this.#fit_field();
+    // On a phone this would raise the keyboard.
+    if (matchMedia('(pointer: fine)').matches && !this.#dialog.open) this.#field.focus();
+    this.#draw();
+  }
+
+  /** `#/room` in the address opens that room. @param {string} hash */
+  #visit(hash) {
+    if (!hash.startsWith('#/')) return;
+    try {
+      const name = decodeURIComponent(hash.slice(2));
+      if (name_problem(name) === '') this.#open(this.#join(name));
+    } catch {
+      // Not an address that this page has made.
+    }
+  }
+
+  /** @param {number} step */
+  #walk(step) {
+    const all = [...this.#model.of('room'), ...this.#model.of('person')];
+    const at = this.#current ? all.indexOf(this.#current) : 0;
+    this.#open(all[(at + step + all.length) % all.length]);
+  }
+
+  #submit() {
+    const content = this.#field.value.trim();
+    const current = this.#current;
+    if (content === '' || !current) return;
+    this.#stop_typing();
+    this.#field.value = '';
+    this.#fit_field();
+    this.#view.to_bottom();
+    this.#send(current.kind === 'room' ? { room: current.name, content } : { to: current.name, content });
+  }
+
+  #typed() {
+    this.#fit_field();
+    if (this.#field.value.trim() === '') return this.#stop_typing();
+    if (Date.now() - this.#typing_told_at < TYPING_MS) return;
+    this.#typing_told_at = Date.now();
+    this.#tell_typing(true);
+  }
+
+  #stop_typing() {
+    if (this.#typing_told_at === 0) return;
+    this.#typing_told_at = 0;
+    this.#tell_typing(false);
+  }
+
+  /** @param {boolean} typing */
+  #tell_typing(typing) {
+    const current = this.#current;
+    if (!current) return;
+    const target = current.kind === 'room' ? { room: current.name } : { to: current.name };
+    this.#chat?.signal({ ...target, content: { typing } });
+  }
+
+  /** The field grows with its text; the style sheet says how far. */
+  #fit_field() {
+    this.#field.style.height = 'auto';
+    this.#field.style.height = `${this.#field.scrollHeight}px`;
+  }
+
+  // ---- the page ---------------------------------------------------------------------------------------------------
+
+  #draw() {
+    if (!this.#drawn) return;
+    this.#drawn = false;
+    const run = () => {
+      this.#drawn = true;
+      this.#render();
+    };
+    // A hidden page gets no frames, but its title counts.
+    if (document.hidden) setTimeout(run, TICK_MS);
+    else requestAnimationFrame(run);
+  }
+
+  #render() {
+    const model = this.#model;
+    const current = this.#current;
+    const link = this.#chat?.link ?? this.#trial?.link ?? { state: 'connecting' };
+    const typing = current?.typing(Date.now()).names ?? [];
+    if (current?.log.loaded && this.#reading) current.mark_read();
+    this.#view.render({ user: model.user, rooms: model.of('room'), people: model.of('person'), current, link, typing });
+    if (model.user) local.set_json(`read.${model.user}`, model.places);
+    if (link.state === 'waiting' || typing.length > 0) setTimeout(() => this.#draw(), TICK_MS);
+  }
+
+  /** @param {'none' | 'sidebar' | 'members'} which */
+  #drawer(which) {
+    byId('app').dataset.drawer = which;
+    for (const each of ['sidebar', 'members']) {
+      byId(`open-${each}`).setAttribute('aria-expanded', String(each === which));
+    }
+    if (which === 'none') {
+      this.#drawer_opener?.focus();
+      this.#drawer_opener = null;
+    } else {
+      this.#drawer_opener = /** @type {HTMLElement | null} */ (document.activeElement);
+      byId(which).querySelector('button')?.focus();
+    }
+  }
+
+  #listen() {
+    on('composer', 'submit', () => this.#submit());
+    on('text', 'input', () => this.#typed());
+    byId('text').addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      this.#submit();
+    });
+    on('join', 'submit', () => this.#join_form());
+    on('leave', 'click', () => this.#current && this.#forget(this.#current.name));
+    on('jump', 'click', () => this.#view.to_bottom());
+    on('try-now', 'click', () => this.#chat?.connect());
+    on('open-sidebar', 'click', () => this.#drawer('sidebar'));
+    on('open-members', 'click', () => this.#drawer('members'));
+    on('shade', 'click', () => this.#drawer('none'));
+    on('change-name', 'click', () => this.#change_name());
+    on('name-form', 'submit', () => this.#name_given());
+    on('name-cancel', 'click', () => this.#dialog.close());
+    on('name-dialog', 'close', () => this.#dialog_closed());
+    document.addEventListener('keydown', (event) => this.#key(event));
+    document.addEventListener('visibilitychange', () => this.#draw());
+    window.addEventListener('hashchange', () => this.#visit(location.hash));
+    window.addEventListener('storage', ({ key, newValue }) => {
+      if (key === `roomcast.read.${this.#model.user}`) this.#model.learn(parse(newValue));
+      this.#draw();
+    });
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (this.#dialog.open) return;
+    if (event.key === 'Escape') {
+      if (byId('app').dataset.drawer !== 'none') this.#drawer('none');
+      else this.#field.focus();
+    } else if (event.altKey && (event.key === 'ArrowUp' || event.key === 'ArrowDown')) {
+      event.preventDefault();
+      this.#walk(event.key === 'ArrowUp' ? -1 : 1);
+    }
+  }
+
+  #join_form() {
+    const field = /** @type {HTMLInputElement} */ (byId('join-name'));
+    const name = field.value.trim().replace(/^#/, '');
+    const problem = name_problem(name);
+    if (problem) return this.#view.toast(problem);
+    field.value = '';
+    this.#open(this.#join(name));
+  }
+
+  #change_name() {
+    this.#drawer('none');
+    this.#name.value = this.#model.user;
+    this.#ask_name('');
+  }
+
+  /** Nobody goes on without a name. */
+  #dialog_closed() {
+    this.#drop_trial();
+    if (!this.#chat || this.#chat.link.error) this.#ask_name('');
+  }
+}
+
+/** @param {string} name @returns {string} what is wrong with it, if anything */
+function name_problem(name) {
+  if (name === '') return 'Please give a name.';
+  if (/\p{Cc}/u.test(name)) return 'A name has no control characters.';
+  return new TextEncoder().encode(name).length > NAME_BYTES_MAX ? 'That name is too long.' : '';
+}
+
+/** @param {any} content */
+function spoken(content) {
+  const text = typeof content === 'string' ? content : JSON.stringify(content);
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+}
+
+/** @param {string} id @param {string} type @param {(event: Event) => void} run */
+function on(id, type, run) {
+  byId(id).addEventListener(type, (event) => {
+    if (type === 'submit') event.preventDefault();
+    run(event);
+  });
+}
+
+new Page().start();

@@ -1,0 +1,607 @@
+// @ts-check
+/**
+ * Client of a roomcast server (protocol `roomcast.v1`) for browsers and Node 22 or newer. It consists of
+ * this file and `link.js`, and depends on nothing else.
+ *
+ *     import { Roomcast } from './roomcast.js';
+ *
+ *     const chat = new Roomcast({ url: '/ws', user: 'ada' });
+ *     chat.on('message', (m) => console.log(m.room_id, m.sender, m.content));
+ *     await chat.join('lobby');
+ *     await chat.send({ room: 'lobby', content: 'Hello' }).acknowledged;
+ *
+ * The connection comes and goes; what was asked for stays. After a loss the client connects again, takes its rooms and
+ * its inbox up where they stopped, drops what it has seen already, and repeats each send that has no answer yet under
+ * the `id` it had, so that it counts once. Where the server cannot continue it says so, and so does the `reset` event.
+ *
+ * Fields that come from the wire keep the names and units that they have there (`room_id`, `seq_id`, milliseconds).
+ */
+
+import { BACKOFF_FIRST_MS, clamp, Link, systemClock, Timer } from './link.js';
+
+/** Bounds of the pause before a refused command is repeated. */
+const RETRY_MIN_MS = 100;
+const RETRY_MAX_MS = 60_000;
+/** Attempts of one send that the server answers with a retryable error. */
+const ATTEMPTS_MAX = 10;
+/** Connections that may break while a send is in flight, each with a close code that blames a message. */
+const STRIKES_MAX = 2;
+/** Unanswered sends kept; one more fails with `outbox_full`. */
+const OUTBOX_MAX = 1_000;
+/** Own private messages remembered, so that their copy in the inbox is not taken for news. */
+const SENT_IDS_MAX = 1_000;
+/** How long `history` and `who` wait for their answer. */
+const REQUEST_MS = 30_000;
+
+/**
+ * @typedef {{ epoch: string, seq_id: number }} Position  a place in a log, as sent in `since`
+ * @typedef {'connecting' | 'open' | 'waiting' | 'closed'} LinkState
+ * @typedef {'sending' | 'acknowledged' | 'failed'} SendState
+ * @typedef {{ code: string, message: string, request?: string, id?: string, room_id?: string, to?: string,
+ *   retryable: boolean, retry_after_ms?: number }} WireError
+ * @typedef {{ type: 'message', room_id?: string, to?: string, seq_id: number, timestamp: number, sender: string,
+ *   content: any, metadata?: any, id?: string }} Message
+ * @typedef {{ room_id?: string, to?: string, epoch: string, messages: Message[], more: boolean }} History
+ * @typedef {{ room_id: string, count: number, members?: string[] }} Presence
+ * @typedef {{ room_id: string, epoch: string, seq_id: number, members: number, recovered?: boolean,
+ *   reason?: string }} Joined
+ * @typedef {{ state: LinkState, retry_at?: number, code?: number, reason?: string, error?: WireError }} LinkStatus
+ *   `retry_at` is when the next attempt starts, on the clock of `Date.now()`; `reason` is in words
+ *
+ * @typedef {object} Events
+ * @property {LinkStatus} state      the connection changed its state
+ * @property {any} welcome           the server's greeting: `user`, `session`, `limits`, …
+ * @property {Joined} joined         a room is (again) joined
+ * @property {{ room_id: string }} left
+ * @property {Message} message       once per message, in order within a room and within the inbox
+ * @property {{ room_id?: string, to?: string, from_seq_id: number, to_seq_id: number, reason: string }} gap
+ * @property {{ room_id?: string, to?: string, reason: string }} reset  a log could not be continued: numbers start
+ *   anew and messages may be missing; `history` has what there is
+ * @property {{ room_id?: string, to?: string, sender: string, content: any, timestamp: number }} signal
+ * @property {{ event: string, room_id: string, sender: string, timestamp: number }} system
+ * @property {Presence} presence
+ * @property {Send} send             a send changed its state
+ * @property {WireError} error       an error that belongs to no send and no request
+ *
+ * @typedef {object} Options
+ * @property {string | URL} url      of the chat endpoint; relative to the page in a browser, `http` stands for `ws`
+ * @property {string} [user]         the name to take; without one the server makes one up
+ * @property {string} [session]      the secret that the name belongs to; made up here if there is none
+ * @property {string} [token]        where the server authenticates
+ * @property {Position} [inbox_since]  last private message that was taken in, by an earlier client
+ * @property {typeof WebSocket} [WebSocket]
+ * @property {Clock} [clock]
+ * @property {() => number} [random]  uniform in [0, 1)
+ * @property {(EventTarget & { hidden: boolean }) | null} [page]  by default `document`, where there is one
+ * @property {EventTarget | null} [network]  what fires `online`; by default `window`, where there is one
+ *
+ * @typedef {{ state: 'out' | 'asked' | 'in', position: Position | null, echo: boolean, refusals: number,
+ *   settle: Deferred }} Room
+ * @typedef {import('./link.js').Clock} Clock
+ */
+
+/** A failure that the server, or this client in its place, gives a `code`. */
+export class RoomcastError extends Error {
+  /** @param {{ code: string, message: string }} error */
+  constructor(error) {
+    super(error.message);
+    this.name = 'RoomcastError';
+    this.code = error.code;
+  }
+}
+
+/** One message on its way: what `send` returns, and what the `send` event brings. */
+export class Send {
+  /** @type {SendState} */
+  state = 'sending';
+  /** Why it failed. @type {{ code: string, message: string } | null} */
+  error = null;
+  /** Its place in the room or in the recipient's inbox, where known. @type {number | undefined} */
+  seq_id = undefined;
+  /** @type {number | undefined} */
+  timestamp = undefined;
+  /** Whether the server keeps it on disk, where known. @type {boolean | undefined} */
+  durable = undefined;
+
+  /** On the current connection, unanswered. */
+  _flying = false;
+  /** Not sent before this time. */
+  _ready_at = 0;
+  _attempts = 0;
+  _strikes = 0;
+  _settle = new Deferred();
+
+  /** @param {{ id: string, room?: string, to?: string, content: any, metadata?: any }} message */
+  constructor({ id, room, to, content, metadata }) {
+    this.id = id;
+    this.room = room;
+    this.to = to;
+    this.content = content;
+    this.metadata = metadata;
+    this._text = JSON.stringify({ type: 'message', id, room_id: room, to, content, metadata });
+    this._log = room === undefined ? `to ${to}` : `room ${room}`;
+  }
+
+  /** Resolves with this send, or rejects with a `RoomcastError`; a new one after `retry`. @returns {Promise<Send>} */
+  get acknowledged() {
+    return this._settle.promise;
+  }
+
+  _restart() {
+    this.state = 'sending';
+    this.error = null;
+    this._attempts = this._strikes = this._ready_at = 0;
+    this._settle = new Deferred();
+  }
+
+  /** @param {{ seq_id?: number, timestamp: number, durable?: boolean }} answer */
+  _succeed({ seq_id, timestamp, durable }) {
+    Object.assign(this, { state: 'acknowledged', seq_id, timestamp, durable });
+    this._settle.resolve(this);
+  }
+
+  /** @param {{ code: string, message: string }} error */
+  _fail({ code, message }) {
+    this._flying = false;
+    this.state = 'failed';
+    this.error = { code, message };
+    this._settle.reject(new RoomcastError(this.error));
+  }
+}
+
+export class Roomcast {
+  /** @type {Map<string, Set<(event: any) => void>>} */
+  #listeners = new Map();
+  /** Rooms that were asked for. @type {Map<string, Room>} */
+  #rooms = new Map();
+  /** Unanswered sends, oldest first. @type {Map<string, Send>} */
+  #outbox = new Map();
+  /** Unanswered `history` and `who`. @type {Map<string, { settle: Deferred, timer: Timer }>} */
+  #requests = new Map();
+  /** Ids of own private messages that are answered. @type {Set<string>} */
+  #sent_ids = new Set();
+  /** `seq_id` is null until the first message. @type {{ epoch: string, seq_id: number | null } | null} */
+  #inbox;
+  /** @type {string | undefined} */
+  #user;
+  /** @type {string | undefined} */
+  #session;
+  #message_bytes_max = Infinity;
+  #clock;
+  #random;
+  #link;
+  #flush_timer;
+
+  /** Connects at once. @param {Options} options */
+  constructor(options) {
+    this.#user = options.user;
+    this.#session = options.session ?? (options.user === undefined ? undefined : randomId(32));
+    this.#inbox = options.inbox_since ? { ...options.inbox_since } : null;
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? Math.random;
+    this.#flush_timer = new Timer(this.#clock);
+    this.#link = new Link(options, {
+      hello: () => ({ type: 'hello', user: this.#user, session: this.#session, token: options.token,
+        inbox_since: this.inbox_position ?? undefined }),
+      take: (event) => this.#take(event),
+      lost: (code) => this.#lost(code),
+      changed: (status) => this.#changed(status),
+    });
+    this.#link.connect();
+  }
+
+  /** The state of the connection. @returns {Readonly<LinkStatus>} */
+  get link() {
+    return this.#link.status;
+  }
+  /** The name, once known. */
+  get user() {
+    return this.#user;
+  }
+  /** The secret that takes the name back; keep it for the next visit. */
+  get session() {
+    return this.#session;
+  }
+  /** Names of the rooms that were asked for. */
+  get rooms() {
+    return [...this.#rooms.keys()];
+  }
+  /** How far a room was read. @param {string} room @returns {Position | null} */
+  position(room) {
+    const position = this.#rooms.get(room)?.position;
+    return position ? { ...position } : null;
+  }
+  /** How far the inbox was read, for the next client's `inbox_since`. @returns {Position | null} */
+  get inbox_position() {
+    const inbox = this.#inbox;
+    return inbox && inbox.seq_id !== null ? { epoch: inbox.epoch, seq_id: inbox.seq_id } : null;
+  }
+
+  /**
+   * Calls `listener` for each event of that type; returns the function that stops it.
+   * @template {keyof Events} T
+   * @param {T} type @param {(event: Events[T]) => void} listener @returns {() => void}
+   */
+  on(type, listener) {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+    return () => void listeners.delete(listener);
+  }
+
+  /**
+   * Joins a room and stays in it through reconnects, until `leave`. With `since`, what came after it is sent first.
+   * Resolves with the first `joined`; rejects when the server refuses, or when `leave` or `close` comes before.
+   * @param {string} room @param {{ since?: Position, echo?: boolean }} [options] @returns {Promise<Joined>}
+   */
+  join(room, { since, echo = true } = {}) {
+    const known = this.#rooms.get(room);
+    if (known) return known.settle.promise;
+    const position = since ? { ...since } : null;
+    /** @type {Room} */
+    const entry = { state: 'out', position, echo, refusals: 0, settle: new Deferred() };
+    this.#rooms.set(room, entry);
+    this.#ask_to_join(room, entry);
+    return entry.settle.promise;
+  }
+
+  /** Leaves a room; sends to it that have no answer fail with `left`. @param {string} room */
+  leave(room) {
+    this.#part(room, { code: 'left', message: `Left ${room}` });
+    this.#link.write({ type: 'leave', room_id: room });
+  }
+
+  /**
+   * Sends a message to a joined room, or to a user (`to`). It waits while there is no connection. `content` is any
+   * JSON value. An `id` repeats an earlier send of the same user: it counts once.
+   * @param {{ room?: string, to?: string, content: any, metadata?: any, id?: string }} message @returns {Send}
+   */
+  send({ room, to, content, metadata, id = randomId(16) }) {
+    if ((room === undefined) === (to === undefined)) throw new TypeError('send needs either room or to');
+    if (content === undefined) throw new TypeError('send needs content');
+    const send = this.#outbox.get(id) ?? new Send({ id, room, to, content, metadata });
+    this.#submit(send);
+    return send;
+  }
+
+  /** Tries a failed send again, under its `id`. @param {Send} send */
+  retry(send) {
+    if (send.state !== 'failed') return;
+    send._restart();
+    this.#emit('send', send);
+    this.#submit(send);
+  }
+
+  /**
+   * Tells the others something that is not kept (typing and the like). Never repeated: false if it could not be sent.
+   * @param {{ room?: string, to?: string, content: any }} signal @returns {boolean}
+   */
+  signal({ room, to, content }) {
+    if (!this.#link.open || (room !== undefined && this.#rooms.get(room)?.state !== 'in')) return false;
+    return this.#link.write({ type: 'signal', room_id: room, to, content });
+  }
+
+  /**
+   * A page of a room's messages, or of one's own inbox (no `room`): the newest, or those next to `before` or `after`.
+   * @param {{ room?: string, before?: number, after?: number, limit?: number }} page @returns {Promise<History>}
+   */
+  history({ room, ...page }) {
+    return this.#request({ type: 'history', room_id: room, to: room === undefined ? this.#user : undefined, ...page });
+  }
+
+  /** Who is in a joined room. @param {string} room @returns {Promise<Presence>} */
+  who(room) {
+    return this.#request({ type: 'who', room_id: room });
+  }
+
+  /** Connects now: ends a pause, or tries again after the server refused. Does nothing while connected. */
+  connect() {
+    this.#link.connect();
+  }
+
+  /** Ends it for good: unanswered sends, joins and requests fail with `closed`. */
+  close() {
+    this.#link.end();
+    for (const room of this.rooms) this.#part(room, { code: 'closed', message: 'Closed' });
+  }
+
+  // ---- the connection comes and goes ------------------------------------------------------------------------------
+
+  /** @param {LinkStatus} status */
+  #changed(status) {
+    this.#emit('state', status);
+    if (status.state !== 'closed') return;
+    for (const send of this.#outbox.values()) {
+      this.#fail(send, { code: 'closed', message: status.reason ?? 'Closed' });
+    }
+  }
+
+  /** What depended on the connection goes back to where it can start again. @param {number} code */
+  #lost(code) {
+    this.#flush_timer.stop();
+    for (const id of this.#requests.keys()) {
+      this.#answer(id)?.reject(new RoomcastError({ code: 'disconnected', message: 'The connection was lost' }));
+    }
+    for (const room of this.#rooms.values()) room.state = 'out';
+    for (const send of this.#outbox.values()) this.#ground(send, code);
+  }
+
+  /**
+   * A message that breaks each connection it is sent on must not do so for ever.
+   * @param {Send} send @param {number} code
+   */
+  #ground(send, code) {
+    const blamed = send._flying && (code === 1003 || (code >= 1007 && code <= 1009));
+    send._flying = false;
+    if (blamed && ++send._strikes >= STRIKES_MAX) {
+      this.#fail(send, { code: 'rejected', message: `The server closed the connection over it (${code})` });
+    }
+  }
+
+  // ---- what comes in ----------------------------------------------------------------------------------------------
+
+  /** @param {any} event */
+  #take(event) {
+    switch (event.type) {
+      case 'welcome': return this.#welcome(event);
+      case 'joined': return this.#joined(event);
+      case 'message': return this.#message(event);
+      case 'gap': return this.#gap(event);
+      case 'ack': return this.#acknowledge(event.id, event);
+      case 'history': return this.#answer(event.id)?.resolve(event);
+      case 'error': return this.#error(event);
+      case 'presence':
+        this.#answer(event.id)?.resolve(event);
+        return this.#emit('presence', event);
+      case 'left':
+      case 'signal':
+      case 'system': return this.#emit(event.type, event);
+    }
+  }
+
+  /** @param {any} event */
+  #welcome(event) {
+    this.#user = event.user;
+    this.#session = event.session ?? this.#session;
+    this.#message_bytes_max = Number(event.limits?.message_bytes_max ?? Infinity);
+    this.#emit('welcome', event);
+    this.#open_inbox(event.inbox);
+    for (const [name, room] of this.#rooms) this.#ask_to_join(name, room);
+    this.#flush();
+  }
+
+  /** @param {{ epoch: string, recovered?: boolean } | undefined} inbox */
+  #open_inbox(inbox) {
+    if (!inbox) return;
+    const had = this.#inbox;
+    if (had?.epoch === inbox.epoch && inbox.recovered !== false) return;
+    // `inbox.seq_id` is the head, and unread messages below it are still to come.
+    this.#inbox = { epoch: inbox.epoch, seq_id: null };
+    if (had && had.seq_id !== null) this.#emit('reset', { to: this.#user, reason: 'unknown' });
+  }
+
+  /** @param {Joined} event */
+  #joined(event) {
+    const room = this.#rooms.get(event.room_id);
+    if (!room) return;
+    const had = room.position;
+    const continued = had !== null && event.recovered === true && had.epoch === event.epoch;
+    // `joined.seq_id` is the head: where the room continues, what lies between our place and it is still to come.
+    if (!continued) room.position = { epoch: event.epoch, seq_id: event.seq_id };
+    room.state = 'in';
+    room.refusals = 0;
+    room.settle.resolve(event);
+    this.#emit('joined', event);
+    if (had && !continued) this.#emit('reset', { room_id: event.room_id, reason: event.reason ?? 'unknown' });
+    this.#flush();
+  }
+
+  /** @param {Message} event */
+  #message(event) {
+    const position = this.#log_of(event);
+    if (!position || (position.seq_id !== null && event.seq_id <= position.seq_id)) return;
+    position.seq_id = event.seq_id;
+    const own = event.id !== undefined && event.sender === this.#user;
+    const copy = own && event.to !== undefined && event.to !== this.#user;
+    // It came back, so it was taken, with or without its `ack`. A copy has its number in another log.
+    if (own) this.#acknowledge(event.id, copy ? { timestamp: event.timestamp } : event);
+    if (!copy || !this.#sent_ids.has(String(event.id))) this.#emit('message', event);
+  }
+
+  /** @param {Events['gap']} event */
+  #gap(event) {
+    const position = this.#log_of(event);
+    if (!position) return;
+    if (position.seq_id === null || position.seq_id < event.to_seq_id) position.seq_id = event.to_seq_id;
+    this.#emit('gap', event);
+  }
+
+  /** @param {{ room_id?: string }} event */
+  #log_of(event) {
+    return event.room_id === undefined ? this.#inbox : this.#rooms.get(event.room_id)?.position;
+  }
+
+  /** @param {WireError} error */
+  #error(error) {
+    const send = this.#outbox.get(error.id ?? '');
+    if (send) return this.#refused(send, error);
+    const request = this.#answer(error.id);
+    if (request) return request.reject(new RoomcastError(error));
+    if (error.request === 'join' && error.room_id !== undefined) this.#join_refused(error.room_id, error);
+    else this.#emit('error', error);
+  }
+
+  // ---- rooms ------------------------------------------------------------------------------------------------------
+
+  /** @param {string} name @param {Room} room */
+  #ask_to_join(name, room) {
+    if (!this.#link.open || room.state !== 'out') return;
+    room.state = 'asked';
+    this.#link.write({ type: 'join', room_id: name, since: room.position ?? undefined,
+      echo: room.echo ? undefined : false });
+  }
+
+  /** @param {string} name @param {WireError} error */
+  #join_refused(name, error) {
+    const room = this.#rooms.get(name);
+    if (room && error.retryable) {
+      this.#clock.setTimeout(() => {
+        if (this.#rooms.get(name) !== room || room.state !== 'asked') return;
+        room.state = 'out';
+        this.#ask_to_join(name, room);
+      }, retry_ms(error, BACKOFF_FIRST_MS * 2 ** Math.min(room.refusals++, 10), this.#random()));
+      return;
+    }
+    this.#part(name, error);
+    this.#emit('error', error);
+  }
+
+  /** @param {string} name @param {{ code: string, message: string }} error */
+  #part(name, error) {
+    this.#rooms.get(name)?.settle.reject(new RoomcastError(error));
+    this.#rooms.delete(name);
+    for (const send of this.#outbox.values()) if (send.room === name) this.#fail(send, error);
+  }
+
+  // ---- requests ---------------------------------------------------------------------------------------------------
+
+  /** @param {object} command @returns {Promise<any>} */
+  #request(command) {
+    const settle = new Deferred();
+    const id = randomId(16);
+    if (!this.#link.open || !this.#link.write({ ...command, id })) {
+      settle.reject(new RoomcastError({ code: 'disconnected', message: 'There is no connection' }));
+      return settle.promise;
+    }
+    const timer = new Timer(this.#clock);
+    this.#requests.set(id, { settle, timer });
+    timer.start(REQUEST_MS, () => {
+      this.#answer(id)?.reject(new RoomcastError({ code: 'timeout', message: 'The server did not answer' }));
+    });
+    return settle.promise;
+  }
+
+  /** Takes the request that waits under this id. @param {string | undefined} id @returns {Deferred | undefined} */
+  #answer(id) {
+    const request = this.#requests.get(id ?? '');
+    this.#requests.delete(id ?? '');
+    request?.timer.stop();
+    return request?.settle;
+  }
+
+  // ---- the outbox -------------------------------------------------------------------------------------------------
+
+  /** @param {Send} send */
+  #submit(send) {
+    if (this.#outbox.has(send.id)) return;
+    const error = this.#objection(send);
+    // Later, so that the caller has the handle when it hears of the failure.
+    if (error) return queueMicrotask(() => this.#fail(send, error));
+    this.#outbox.set(send.id, send);
+    this.#flush();
+  }
+
+  /** @param {Send} send @returns {{ code: string, message: string } | null} why it cannot even wait to be sent */
+  #objection(send) {
+    const status = this.#link.status;
+    const bytes = new TextEncoder().encode(send._text).length;
+    const bytes_max = this.#message_bytes_max;
+    if (status.state === 'closed') return { code: 'closed', message: status.reason ?? 'Closed' };
+    if (bytes > bytes_max) return { code: 'too_large', message: `${bytes} bytes are too many: ${bytes_max} at most` };
+    const outside = send.room !== undefined && !this.#rooms.has(send.room);
+    if (outside) return { code: 'not_joined', message: `Not in ${send.room}` };
+    if (this.#outbox.size >= OUTBOX_MAX) return { code: 'outbox_full', message: 'Too many messages wait already' };
+    return null;
+  }
+
+  /** Sends what may go now. A send that has to wait holds back those behind it in the same log. */
+  #flush() {
+    if (!this.#link.open) return;
+    const held = new Set();
+    let ready_at = Infinity;
+    for (const send of this.#outbox.values()) {
+      if (send._flying || held.has(send._log)) continue;
+      const inside = send.room === undefined || this.#rooms.get(send.room)?.state === 'in';
+      if (inside && send._ready_at <= this.#clock.now()) {
+        send._flying = this.#link.write_text(send._text);
+      } else {
+        held.add(send._log);
+        if (inside) ready_at = Math.min(ready_at, send._ready_at);
+      }
+    }
+    if (ready_at < Infinity) this.#flush_timer.start(ready_at - this.#clock.now(), () => this.#flush());
+  }
+
+  /** @param {string | undefined} id @param {{ seq_id?: number, timestamp: number, durable?: boolean }} answer */
+  #acknowledge(id, answer) {
+    const send = this.#outbox.get(id ?? '');
+    if (!send) return;
+    this.#outbox.delete(send.id);
+    if (send.to !== undefined) remember(this.#sent_ids, send.id, SENT_IDS_MAX);
+    send._succeed(answer);
+    this.#emit('send', send);
+  }
+
+  /** The server answered a send with an error. @param {Send} send @param {WireError} error */
+  #refused(send, error) {
+    send._flying = false;
+    const room = error.code === 'not_joined' && send.room !== undefined ? this.#rooms.get(send.room) : undefined;
+    if (++send._attempts >= ATTEMPTS_MAX || !(error.retryable || room)) return this.#fail(send, error);
+    send._ready_at = this.#clock.now() + retry_ms(error, BACKOFF_FIRST_MS * 2 ** (send._attempts - 1), this.#random());
+    if (room?.state === 'in') {
+      room.state = 'out';
+      this.#ask_to_join(String(send.room), room);
+    }
+    this.#flush();
+  }
+
+  /** @param {Send} send @param {{ code: string, message: string }} error */
+  #fail(send, error) {
+    this.#outbox.delete(send.id);
+    send._fail(error);
+    this.#emit('send', send);
+  }
+
+  /** A listener that throws disturbs neither the client nor the others. @param {string} type @param {any} event */
+  #emit(type, event) {
+    for (const listener of [...(this.#listeners.get(type) ?? [])]) {
+      try {
+        listener(event);
+      } catch (error) {
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
+  }
+}
+
+/** A promise with its ends outside. */
+class Deferred {
+  constructor() {
+    /** @type {(value: any) => void} */
+    this.resolve = () => {};
+    /** @type {(error: Error) => void} */
+    this.reject = () => {};
+    /** @type {Promise<any>} */
+    this.promise = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
+    // Who watches states instead of promises must not be punished by an unhandled rejection.
+    this.promise.catch(() => {});
+  }
+}
+
+/** Unguessable, also where the page came without TLS and `crypto.randomUUID` is missing. @param {number} bytes */
+export function randomId(bytes) {
+  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, '0')).join('');
+}
+
+/** @param {Set<string>} set @param {string} value @param {number} max */
+function remember(set, value, max) {
+  set.add(value);
+  if (set.size > max) for (const oldest of set) return void set.delete(oldest);
+}
+
+/**
+ * The pause that an error asks for, spread a little.
+ * @param {WireError} error @param {number} default_ms @param {number} random
+ */
+function retry_ms(error, default_ms, random) {
+  return clamp(Number(error.retry_after_ms) || default_ms, RETRY_MIN_MS, RETRY_MAX_MS) * (1 + random / 4);
+}
