@@ -1,0 +1,270 @@
+//! One connection's incoming frames as messages.
+
+use std::mem;
+
+use super::assembly::{Assembly, Step};
+use super::close::{self, CloseCode};
+use super::frame::{Header, Opcode};
+use super::mask::unmask;
+use super::utf8;
+use super::violation::Violation;
+use crate::limits::{FRAGMENT_BYTES_MEAN_MIN, FRAGMENT_COUNT_MAX};
+
+/// The receiving half of a connection after its handshake.
+///
+/// ```
+/// use roomcast::ws::{Input, Message, Protocol, Rules};
+///
+/// let mut received = [0x81, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2];
+/// let (mut protocol, mut input) = (Protocol::new(), Input::new(&mut received));
+/// let rules = Rules::new(64 * 1024);
+/// while let Some(message) = protocol.next(&mut input, &rules)? {
+///     assert_eq!(message, Message::Text("hi"));
+/// }
+/// # Ok::<(), roomcast::ws::Violation>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Protocol {
+    state: State,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Between two messages.
+    #[default]
+    Idle,
+    /// A frame is cut, or a message lacks fragments.
+    Assembling(Box<Assembly>),
+    /// The message of this opcode was assembled and handed out; its memory goes with the next call.
+    HandedOut(Box<Assembly>, Opcode),
+    /// A close frame or a violation came: the rest is ignored (RFC 6455, 5.5.1 and 7.1.7).
+    Closed,
+}
+
+/// Bounds on what a peer may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Payload bytes of one message.
+    pub message_bytes_max: usize,
+    /// Frames of one message, empty ones included.
+    pub fragment_count_max: u32,
+}
+
+/// A message or a control frame. It borrows the read buffer, or the protocol where it had to be assembled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A text message.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+    /// To be answered by a pong with the same payload.
+    Ping(&'a [u8]),
+    /// An answer to a ping, or unasked.
+    Pong(&'a [u8]),
+    /// To be answered by a close with the same code. Nothing comes after it.
+    Close(Option<(CloseCode, &'a str)>),
+}
+
+/// Received bytes, of which a [`Protocol`] takes as many as it needs. Payloads are unmasked in place.
+#[derive(Debug)]
+pub struct Input<'b> {
+    rest: &'b mut [u8],
+}
+
+impl Protocol {
+    /// A connection on which nothing was received yet.
+    pub fn new() -> Protocol {
+        Protocol::default()
+    }
+
+    /// The next message of `input`; `None` once it is used up.
+    ///
+    /// An incomplete end of the input is kept here, so the next input goes on where this one ended.
+    ///
+    /// # Errors
+    /// [`Violation`] at the first byte that breaks a rule, also inside a frame that is not complete. All messages
+    /// before it were handed out; nothing comes after it.
+    #[inline]
+    pub fn next<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut Input<'b>,
+        rules: &Rules,
+    ) -> Result<Option<Message<'a>>, Violation> {
+        if let State::HandedOut(..) = self.state {
+            self.settle();
+        }
+        if let State::Idle = self.state {
+            match next_whole(input, rules) {
+                Ok(None) => {}
+                Ok(Some(message)) => {
+                    if let Message::Close(_) = message {
+                        self.state = State::Closed;
+                    }
+                    return Ok(Some(message));
+                }
+                Err(violation) => {
+                    self.state = State::Closed;
+                    return Err(violation);
+                }
+            }
+        }
+        self.next_assembled(input, rules)
+    }
+
+    /// Heap bytes held for what is incomplete; 0 between messages.
+    pub fn held_bytes(&self) -> usize {
+        match &self.state {
+            State::Idle | State::Closed => 0,
+            State::Assembling(assembly) | State::HandedOut(assembly, _) => assembly.held_bytes(),
+        }
+    }
+
+    fn next_assembled<'a, 'b: 'a>(
+        &'a mut self,
+        input: &mut Input<'b>,
+        rules: &Rules,
+    ) -> Result<Option<Message<'a>>, Violation> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        // Any way out that doesn't say otherwise leaves the connection closed.
+        let mut assembly = match mem::replace(&mut self.state, State::Closed) {
+            State::Idle => Box::default(),
+            State::Assembling(assembly) | State::HandedOut(assembly, _) => assembly,
+            State::Closed => {
+                input.take(usize::MAX);
+                return Ok(None);
+            }
+        };
+        match assembly.advance(input, rules)? {
+            Step::Starved => {
+                self.state = State::Assembling(assembly);
+                Ok(None)
+            }
+            Step::Borrowed(Message::Close(close)) => Ok(Some(Message::Close(close))),
+            Step::Borrowed(message) => {
+                self.state = State::after(assembly);
+                Ok(Some(message))
+            }
+            Step::Assembled(opcode) => {
+                self.state = State::HandedOut(assembly, opcode);
+                self.handed_out()
+            }
+        }
+    }
+
+    fn handed_out(&self) -> Result<Option<Message<'_>>, Violation> {
+        match &self.state {
+            State::HandedOut(assembly, opcode) => assembly.message(*opcode).map(Some),
+            State::Idle | State::Assembling(_) | State::Closed => Ok(None),
+        }
+    }
+
+    /// Lets go of a message that was handed out.
+    #[cold]
+    fn settle(&mut self) {
+        self.state = match mem::replace(&mut self.state, State::Closed) {
+            State::HandedOut(_, Opcode::Close) => State::Closed,
+            State::HandedOut(_, Opcode::Text | Opcode::Binary | Opcode::Continuation) => {
+                State::Idle
+            }
+            State::HandedOut(mut assembly, Opcode::Ping | Opcode::Pong) => {
+                assembly.forget_control();
+                State::after(assembly)
+            }
+            state @ (State::Idle | State::Assembling(_) | State::Closed) => state,
+        };
+    }
+}
+
+impl State {
+    /// The state after a control frame, which may stand alone or between fragments.
+    fn after(assembly: Box<Assembly>) -> State {
+        if assembly.has_message() {
+            State::Assembling(assembly)
+        } else {
+            State::Idle
+        }
+    }
+}
+
+/// The way of nearly all frames: whole, unfragmented, within bounds. `None` leaves a frame to [`Assembly`], which
+/// judges all others.
+#[inline]
+fn next_whole<'b>(input: &mut Input<'b>, rules: &Rules) -> Result<Option<Message<'b>>, Violation> {
+    let Some((header, header_bytes)) = Header::parse(input.rest())? else {
+        return Ok(None);
+    };
+    let (true, false, Some(mask)) = (header.fin, header.rsv1, header.mask) else {
+        return Ok(None);
+    };
+    let arrived = input.rest().len() - header_bytes;
+    let length = match usize::try_from(header.length) {
+        Ok(length) if length <= arrived && length <= rules.message_bytes_max => length,
+        Ok(_) | Err(_) => return Ok(None),
+    };
+    input.take(header_bytes);
+    let payload = input.take(length);
+    unmask(payload, mask, 0);
+    Message::new(header.opcode, payload).map(Some)
+}
+
+impl<'a> Message<'a> {
+    /// The message of an unfragmented frame; a continuation is none.
+    #[inline]
+    pub(super) fn new(opcode: Opcode, payload: &'a [u8]) -> Result<Message<'a>, Violation> {
+        match opcode {
+            Opcode::Text => utf8::validate(payload)
+                .map(Message::Text)
+                .map_err(|_| Violation::TextNotUtf8),
+            Opcode::Binary => Ok(Message::Binary(payload)),
+            Opcode::Ping => Ok(Message::Ping(payload)),
+            Opcode::Pong => Ok(Message::Pong(payload)),
+            Opcode::Close => close::parse(payload).map(Message::Close),
+            Opcode::Continuation => Err(Violation::ContinuationUnexpected),
+        }
+    }
+}
+
+impl Rules {
+    /// Rules for messages of at most `message_bytes_max`, in fragments of a reasonable size.
+    pub fn new(message_bytes_max: usize) -> Rules {
+        let fragment_count_max =
+            u32::try_from(message_bytes_max / FRAGMENT_BYTES_MEAN_MIN).unwrap_or(u32::MAX);
+        Rules {
+            message_bytes_max,
+            fragment_count_max: fragment_count_max.max(FRAGMENT_COUNT_MAX),
+        }
+    }
+}
+
+impl<'b> Input<'b> {
+    /// All of `received` is input.
+    #[inline]
+    pub fn new(received: &'b mut [u8]) -> Input<'b> {
+        Input { rest: received }
+    }
+
+    /// What no message was made of yet, still masked. Give it again with more bytes behind it, or go on from here.
+    #[inline]
+    pub fn rest(&self) -> &[u8] {
+        self.rest
+    }
+
+    /// Whether all was taken.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Takes the next `bytes_max` bytes, or all where there are fewer.
+    #[inline]
+    pub(super) fn take(&mut self, bytes_max: usize) -> &'b mut [u8] {
+        let rest = mem::take(&mut self.rest);
+        let (taken, rest) = rest.split_at_mut(bytes_max.min(rest.len()));
+        self.rest = rest;
+        taken
+    }
+}
+
+const _: () = assert!(size_of::<Protocol>() <= 16);
