@@ -53,12 +53,13 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Every file of the page: its path, its content type, its bytes.
-const FILES: [(&str, &str, &[u8]); 8] = [
+const FILES: [(&str, &str, &[u8]); 9] = [
     ("/", HTML, include_bytes!("../web/index.html")),
     ("/style.css", CSS, include_bytes!("../web/style.css")),
     ("/app.js", JS, include_bytes!("../web/app.js")),
     ("/view.js", JS, include_bytes!("../web/view.js")),
     ("/model.js", JS, include_bytes!("../web/model.js")),
+    ("/memory.js", JS, include_bytes!("../web/memory.js")),
     ("/link.js", JS, include_bytes!("../web/link.js")),
     ("/roomcast.js", JS, include_bytes!("../web/roomcast.js")),
     ("/favicon.svg", SVG, include_bytes!("../web/favicon.svg")),
