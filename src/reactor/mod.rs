@@ -32,8 +32,9 @@ use self::token::Subject;
 use self::transport::Transport;
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::engine::{Engine, Settings};
+use crate::engine::{Engine, Place, Settings};
 use crate::hashing::HashKey;
+use crate::http::Endpoints;
 use crate::log::MemoryLog;
 use crate::mail::Mail;
 use crate::metrics::About;
@@ -163,7 +164,7 @@ impl Stopper {
 #[derive(Clone)]
 struct Plan {
     settings: Arc<Settings>,
-    hash_key: (u64, u64),
+    hash_key: HashKey,
     shared: Shared,
 }
 
