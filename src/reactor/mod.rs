@@ -179,7 +179,7 @@ impl Plan {
             connection_count_max: config.limits.connection_count_max,
             started_unix_ms: clock.now().unix_ms,
         };
-        let hash_key = (
+        let key = (
             u64::from_ne_bytes(sys::random()?),
             u64::from_ne_bytes(sys::random()?),
         );
@@ -191,7 +191,7 @@ impl Plan {
         };
         Ok(Plan {
             settings: Arc::new(settings(config)),
-            hash_key,
+            hash_key: HashKey::new(key),
             shared,
         })
     }
@@ -215,18 +215,23 @@ impl Plan {
     }
 
     fn engine(&self, id: u16, seed: [u8; 32]) -> Engine<Transport, MemoryLog> {
-        let log = MemoryLog::new(HashKey::new(self.hash_key));
-        let shard_count = self.shared.exchange.shard_count();
+        let place = Place {
+            shard: id,
+            count: self.shared.exchange.shard_count(),
+        };
+        let log = MemoryLog::new(self.hash_key);
         let (settings, site) = (Arc::clone(&self.settings), Arc::clone(&self.shared.process));
-        Engine::new(id, shard_count, settings, site, log, self.hash_key, seed)
+        Engine::new(place, settings, site, log, self.hash_key, seed)
     }
 }
 
 fn settings(config: &Config) -> Settings {
     Settings {
         limits: config.limits.clone(),
-        raw: config.raw,
-        echo: config.echo,
+        endpoints: Endpoints {
+            raw: config.raw,
+            echo: config.echo,
+        },
         origins: config.origins.clone(),
     }
 }

@@ -13,7 +13,6 @@ use super::mailbox::Exchange;
 use super::process::Process;
 use super::token::Subject;
 use super::transport::Transport;
-use crate::counters::Counters;
 use crate::engine::{Engine, Now};
 use crate::limits::EVENT_COUNT_PER_POLL;
 use crate::log::MemoryLog;
@@ -30,8 +29,6 @@ pub struct Shard {
     /// The clock, as this turn read it.
     now: Now,
     stage: Stage,
-    /// What the shell counts; the engine counts the rest.
-    counters: Counters,
     shared: Shared,
 }
 
@@ -76,7 +73,6 @@ impl Shard {
             engine,
             now: shared.clock.now(),
             stage: Stage::Serving,
-            counters: Counters::default(),
             shared,
         }
     }
@@ -224,7 +220,7 @@ impl Shard {
         let admit = |stream| admit(&mut self.engine, registry, now, stream);
         match listener.accept(now.mono_ms, admit) {
             Some(News::Paused(error)) => {
-                self.counters.accept_paused_total += 1;
+                self.engine.counters_mut().accept_paused_total += 1;
                 log::warn!("shard {} cannot accept and keeps trying: {error}", self.id);
             }
             Some(News::Resumed) => log::info!("shard {} accepts again", self.id),
@@ -235,9 +231,7 @@ impl Shard {
     /// At the end of every turn: a copy of a few cache lines under a lock that nobody else holds, and a scrape is
     /// never older than the last turn.
     fn publish(&mut self) {
-        let mut counters = self.engine.counters().clone();
-        counters.add(&self.counters);
-        self.shared.process.publish(self.id, &counters);
+        self.shared.process.publish(self.id, self.engine.counters());
     }
 }
 
