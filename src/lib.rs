@@ -1,1 +1,20 @@
-
+//! roomcast
+pub mod config;
+pub mod counters;
+pub mod effects;
+pub mod engine;
+pub mod hashing;
+pub mod http;
+pub mod hub;
+pub mod limits;
+pub mod log;
+pub mod mail;
+pub mod metrics;
+pub mod peer;
+pub mod proto;
+pub mod reactor;
+pub mod room;
+pub mod slots;
+pub mod timers;
+pub mod users;
+pub mod ws;

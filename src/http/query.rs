@@ -5,6 +5,7 @@ use std::fmt;
 
 use percent_encoding::percent_decode_str;
 
+use super::refusal::Refusal;
 use crate::limits::{NAME_BYTES_MAX, SEQ_END, SESSION_BYTES_MAX};
 
 /// What a client says about itself in the URL instead of in a `hello`. Unknown parameters are ignored.
@@ -69,6 +70,18 @@ impl<'a> WsQuery<'a> {
             inbox_since,
             hello: hello.is_some(),
         })
+    }
+}
+
+impl QueryError {
+    /// What the client is told: 400.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            QueryError::Repeated(_) => Refusal::QUERY_REPEATED,
+            QueryError::TooLong(_) => Refusal::QUERY_TOO_LONG,
+            QueryError::NotASeqId(_) => Refusal::QUERY_SEQ_ID,
+            QueryError::NotUtf8 => Refusal::QUERY_UTF8,
+        }
     }
 }
 

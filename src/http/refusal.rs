@@ -63,6 +63,14 @@ impl Refusal {
     pub const EXTENSIONS: Refusal = bad("a malformed Sec-WebSocket-Extensions");
     /// Two `Origin`, or one that is not text (RFC 6454, 7.3).
     pub const ORIGIN: Refusal = bad("not at most one valid Origin");
+    /// A parameter of `/ws` is there twice.
+    pub const QUERY_REPEATED: Refusal = bad("a query parameter is there twice");
+    /// A parameter of `/ws` is too long.
+    pub const QUERY_TOO_LONG: Refusal = bad("`user`, `room` or `session` is too long");
+    /// `inbox_since` cannot be read.
+    pub const QUERY_SEQ_ID: Refusal = bad("`inbox_since` is not a sequence number");
+    /// The query cannot be decoded.
+    pub const QUERY_UTF8: Refusal = bad("the query is not UTF-8");
     /// The upgrade comes from a page of another site.
     pub const FOREIGN_ORIGIN: Refusal = new(Status::Forbidden, "this Origin is not allowed");
     /// No such path.

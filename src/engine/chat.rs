@@ -1,0 +1,171 @@
+//! WebSocket messages, by what the connection is at.
+
+use super::read::Stop;
+use super::{Engine, Socket};
+use crate::hub::{Hello, since_of};
+use crate::log::LogPort;
+use crate::peer::Phase;
+use crate::proto::{Code, Command, Commands, Request, event};
+use crate::slots::Slot;
+use crate::ws::frame::{self, Opcode};
+use crate::ws::{CloseCode, Message};
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// Takes one message. Some stop where the next one has to wait.
+    pub(super) fn take_message(
+        &mut self,
+        slot: Slot,
+        message: Message<'_>,
+        budget: &mut u32,
+    ) -> Option<Stop> {
+        let phase = self.peers.get(slot)?.phase;
+        match (message, phase) {
+            (Message::Close(close), _) => {
+                self.peer_closed(slot, close.map(|(code, _)| code));
+                return None;
+            }
+            (_, Phase::Closing) => return None,
+            (Message::Ping(payload), _) => {
+                if let Some(replies) = self.replies(slot.index) {
+                    replies.pong(payload);
+                }
+                self.mark_flush(slot.index);
+            }
+            (Message::Pong(payload), _) => self.confirm(slot, payload),
+            (Message::Text(text), Phase::Hello | Phase::Chat) => {
+                return self.take_text(slot, text, budget);
+            }
+            (Message::Binary(_), Phase::Hello | Phase::Chat) => {
+                self.violated(
+                    slot,
+                    CloseCode::UNSUPPORTED,
+                    "the chat protocol speaks text",
+                );
+            }
+            (Message::Text(text), Phase::Relay) => {
+                self.hub.relay(slot, Opcode::Text, text.as_bytes())
+            }
+            (Message::Binary(bytes), Phase::Relay) => self.hub.relay(slot, Opcode::Binary, bytes),
+            (Message::Text(text), Phase::Echo) => self.echo(slot, Opcode::Text, text.as_bytes()),
+            (Message::Binary(bytes), Phase::Echo) => self.echo(slot, Opcode::Binary, bytes),
+            (
+                Message::Text(_) | Message::Binary(_),
+                Phase::Http | Phase::Claiming | Phase::Ending | Phase::Lingering,
+            ) => {
+                debug_assert!(false, "no message is taken in this phase");
+                self.hub.counters.bugs_total += 1;
+            }
+        }
+        *budget = budget.saturating_sub(1);
+        None
+    }
+
+    /// Goes on with a text message of which only the first objects were taken. Some stop where that has to wait.
+    pub(super) fn take_text_rest(&mut self, slot: Slot, budget: &mut u32) -> Option<Stop> {
+        let spill = self.peers.get_mut(slot)?.spill.as_mut()?;
+        if spill.text.is_empty() {
+            return None;
+        }
+        let text = std::mem::take(&mut spill.text);
+        self.take_text(slot, &text, budget)
+    }
+
+    fn take_text(&mut self, slot: Slot, text: &str, budget: &mut u32) -> Option<Stop> {
+        let mut commands = Commands::new(text);
+        loop {
+            let before = commands.rest();
+            if before.trim_ascii_start().is_empty() {
+                return None;
+            }
+            let stop = self.must_stop(slot, *budget);
+            let stop = stop.or_else(|| match commands.next()? {
+                Ok(request) => self.take_command(slot, &request),
+                Err(refusal) => {
+                    self.hub.refuse_command(slot, &refusal);
+                    None
+                }
+            });
+            *budget = budget.saturating_sub(1);
+            if let Some(stop) = stop {
+                self.peers.get_mut(slot)?.spill_mut().text = before.to_owned();
+                return Some(stop);
+            }
+        }
+    }
+
+    /// Applies one command; some stop where it has to come again later.
+    fn take_command(&mut self, slot: Slot, request: &Request<'_>) -> Option<Stop> {
+        if self.peers.get(slot)?.phase == Phase::Hello {
+            self.take_hello(slot, request);
+        } else if let Command::Heartbeat { .. } = request.command {
+            self.heartbeat(slot, request.id.as_deref());
+        } else if self.hub.must_wait(&request.command) {
+            self.hub.counters.mail_full_total += 1;
+            return Some(Stop::Room);
+        } else {
+            self.hub.command(slot, request);
+        }
+        None
+    }
+
+    fn take_hello(&mut self, slot: Slot, request: &Request<'_>) {
+        let Command::Hello {
+            user,
+            session,
+            token: _,
+            inbox_since,
+        } = &request.command
+        else {
+            let refusal = request.refuse(
+                Code::Unauthorized,
+                "say `hello` first: this connection asked for that",
+            );
+            self.hub.refuse_command(slot, &refusal);
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        peer.phase = Phase::Claiming;
+        let hello = Hello {
+            user: user.as_deref(),
+            session: session.as_deref(),
+            since: inbox_since.as_ref().map(since_of),
+            address: peer.socket.address(),
+            id: request.id.as_deref(),
+        };
+        self.hub.hello(slot, &hello);
+    }
+
+    fn heartbeat(&mut self, slot: Slot, id: Option<&str>) {
+        let mut text = Vec::new();
+        event::Heartbeat {
+            timestamp: self.now.unix_ms,
+            id,
+        }
+        .encode(&mut text);
+        let mut frame = Vec::with_capacity(text.len() + 4);
+        frame::encode(&mut frame, Opcode::Text, &text);
+        if let Some(replies) = self.replies(slot.index) {
+            replies.heartbeat(&frame);
+        }
+        self.mark_flush(slot.index);
+    }
+
+    fn echo(&mut self, slot: Slot, opcode: Opcode, payload: &[u8]) {
+        if let Some(replies) = self.replies(slot.index) {
+            frame::encode(replies.buffer(), opcode, payload);
+        }
+        self.mark_flush(slot.index);
+    }
+
+    /// Our pings carry the place in the inbox up to which everything was written before them.
+    fn confirm(&mut self, slot: Slot, payload: &[u8]) {
+        let seq = std::str::from_utf8(payload)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        if let Some(seq) = seq {
+            self.hub.confirm(slot, seq);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How connections end: the close handshake (RFC 6455, 7), the end of HTTP, and the stop of the server.
+
+use super::{Engine, Socket};
+use crate::log::LogPort;
+use crate::peer::{Marks, Phase};
+use crate::proto::event::Bye;
+use crate::slots::Slot;
+use crate::timers::ticks;
+use crate::ws::CloseCode;
+use crate::ws::close;
+use crate::ws::frame::{self, Opcode};
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// The peer broke a rule: it is told which, and nothing more is taken from it.
+    pub(super) fn violated(&mut self, slot: Slot, code: CloseCode, reason: &str) {
+        self.hub.counters.violations_total += 1;
+        self.close(slot, code, reason);
+        self.end(slot);
+    }
+
+    /// The peer sent a Close: it gets the same code back, and then our end.
+    pub(super) fn peer_closed(&mut self, slot: Slot, code: Option<CloseCode>) {
+        let is_answer = self
+            .peers
+            .get(slot)
+            .is_some_and(|peer| peer.phase == Phase::Closing);
+        if !is_answer {
+            self.send_close(slot, code, "");
+        }
+        self.end(slot);
+    }
+
+    /// Sends a Close, after which the peer's is awaited.
+    pub(super) fn close(&mut self, slot: Slot, code: CloseCode, reason: &str) {
+        let Some(peer) = self.peers.get(slot) else {
+            return;
+        };
+        if !peer.phase.is_open() {
+            return;
+        }
+        self.send_close(slot, Some(code), reason);
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.phase = Phase::Closing;
+            peer.spill = None;
+        }
+        self.arm(
+            slot.index,
+            self.now.tick() + ticks(self.settings.limits.close_ms),
+        );
+        // The peer's own Close may be here already.
+        self.mark_read(slot.index);
+    }
+
+    fn send_close(&mut self, slot: Slot, code: Option<CloseCode>, reason: &str) {
+        // A frame that was begun is finished first; nothing else of the rooms follows.
+        let rest = self.hub.rest_of_frame(slot);
+        self.hub.disconnect(slot);
+        let Some(replies) = self.replies(slot.index) else {
+            return;
+        };
+        if !rest.is_empty() {
+            replies.put_first(&rest);
+        }
+        let mut payload = Vec::new();
+        close::encode(&mut payload, code, reason);
+        replies.buffer().extend_from_slice(&payload);
+        self.mark_flush(slot.index);
+    }
+
+    /// Everything was said: what is left is flushed, then we send no more.
+    pub(super) fn end(&mut self, slot: Slot) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        if matches!(peer.phase, Phase::Ending | Phase::Lingering) {
+            return;
+        }
+        peer.phase = Phase::Ending;
+        peer.spill = None;
+        self.arm(
+            slot.index,
+            self.now.tick() + ticks(self.settings.limits.close_ms),
+        );
+        self.mark_flush(slot.index);
+    }
+
+    /// Everything is flushed: tells the other side that it was all, and waits for its end.
+    pub(super) fn finish(&mut self, index: u32) {
+        let Some(peer) = self.peers.at_mut(index) else {
+            return;
+        };
+        if peer.phase != Phase::Ending {
+            return;
+        }
+        peer.socket.shutdown();
+        if peer.marks.has(Marks::ENDED) {
+            self.doom(index);
+            return;
+        }
+        peer.phase = Phase::Lingering;
+        peer.marks.set(Marks::READABLE);
+        self.mark_read(index);
+    }
+
+    /// The server stops: everyone is told, with advice when to come back.
+    pub fn drain(&mut self, now: super::Now) {
+        if std::mem::replace(&mut self.is_draining, true) {
+            return;
+        }
+        self.now = now;
+        self.hub.begin(now);
+        let slots: Vec<Slot> = self.peers.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.dismiss(slot);
+        }
+    }
+
+    /// Whether nobody is left to be told.
+    pub fn drained(&self) -> bool {
+        self.is_draining && self.peers.is_empty()
+    }
+
+    fn dismiss(&mut self, slot: Slot) {
+        let Some(phase) = self.peers.get(slot).map(|peer| peer.phase) else {
+            return;
+        };
+        match phase {
+            Phase::Http => self.end(slot),
+            Phase::Hello | Phase::Claiming | Phase::Chat => {
+                self.say_bye(slot);
+                self.close(slot, CloseCode::GOING_AWAY, "the server is stopping");
+            }
+            Phase::Relay | Phase::Echo => {
+                self.close(slot, CloseCode::GOING_AWAY, "the server is stopping")
+            }
+            Phase::Closing | Phase::Ending | Phase::Lingering => {}
+        }
+    }
+
+    fn say_bye(&mut self, slot: Slot) {
+        let retry_after_ms = Some(self.hub.spread_ms(500, 3000));
+        let bye = Bye {
+            code: CloseCode::GOING_AWAY.0,
+            reason: "the server is stopping",
+            reconnect: true,
+            retry_after_ms,
+        };
+        let mut text = Vec::new();
+        bye.encode(&mut text);
+        if let Some(replies) = self.replies(slot.index) {
+            frame::encode(replies.buffer(), Opcode::Text, &text);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Carries out what the hub wants done to connections.
+
+use super::{Engine, Socket};
+use crate::effects::Effect;
+use crate::log::LogPort;
+use crate::peer::Phase;
+use crate::proto::{Code, Refusal, event, name};
+use crate::slots::Slot;
+use crate::ws::CloseCode;
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// Until the hub wants nothing more.
+    pub(super) fn deliver(&mut self) {
+        while !self.hub.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.hub.effects);
+            effects.drain(|slot, effect, bytes| match effect {
+                Effect::Reply(_) => self.deliver_reply(slot, bytes),
+                Effect::Settled => self.settled(slot),
+                Effect::Close(code, reason) => self.close_by_hub(slot, *code, reason),
+            });
+            if self.hub.effects.is_empty() {
+                // Its buffers are used again.
+                self.hub.effects = effects;
+            }
+        }
+    }
+
+    fn deliver_reply(&mut self, slot: Slot, frame: &[u8]) {
+        // Replies to who is being closed, or has gone, are for nobody.
+        if !self
+            .peers
+            .get(slot)
+            .is_some_and(|peer| peer.phase.is_open())
+        {
+            return;
+        }
+        if let Some(replies) = self.replies(slot.index) {
+            replies.buffer().extend_from_slice(frame);
+        }
+        self.mark_flush(slot.index);
+    }
+
+    fn settled(&mut self, slot: Slot) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        if peer.phase != Phase::Claiming {
+            return;
+        }
+        let room = peer
+            .spill
+            .as_mut()
+            .and_then(|spill| spill.first_room.take());
+        self.enter(slot, Phase::Chat);
+        if let Some(room) = room {
+            self.join_first(slot, &room);
+        }
+        if let Some(spill) = self
+            .peers
+            .get_mut(slot)
+            .and_then(|peer| peer.spill.as_mut())
+        {
+            spill.is_waiting = true;
+        }
+        self.mark_read(slot.index);
+    }
+
+    fn join_first(&mut self, slot: Slot, room: &str) {
+        match name::check(room) {
+            Ok(()) => self.hub.join_first(slot, room),
+            Err(fault) => {
+                let message = format!("`room` {fault}").into();
+                let request = "join".into();
+                let refusal = Refusal {
+                    code: Code::BadName,
+                    message,
+                    request,
+                    id: None,
+                    target: None,
+                };
+                self.hub.counters.errors_total += 1;
+                let mut text = Vec::new();
+                event::Error::from(&refusal).encode(&mut text);
+                self.hub
+                    .effects
+                    .reply(slot, |out| out.extend_from_slice(&text));
+            }
+        }
+    }
+
+    fn close_by_hub(&mut self, slot: Slot, code: CloseCode, reason: &'static str) {
+        let is_told = self.peers.get(slot).is_some_and(|peer| {
+            matches!(peer.phase, Phase::Hello | Phase::Claiming | Phase::Chat)
+                && code != CloseCode::REFUSED
+        });
+        if is_told {
+            let mut text = Vec::new();
+            event::Bye {
+                code: code.0,
+                reason,
+                reconnect: true,
+                retry_after_ms: None,
+            }
+            .encode(&mut text);
+            self.hub
+                .effects
+                .reply(slot, |out| out.extend_from_slice(&text));
+            self.flush_hub_reply(slot);
+        }
+        self.close(slot, code, reason);
+    }
+
+    /// Takes the one reply that was just made over at once: the close comes right behind it.
+    fn flush_hub_reply(&mut self, slot: Slot) {
+        let mut effects = std::mem::take(&mut self.hub.effects);
+        effects.drain(|to, _, bytes| {
+            debug_assert_eq!(to, slot);
+            self.deliver_reply(to, bytes);
+        });
+    }
+}

@@ -1,0 +1,143 @@
+//! Phase 7: what rooms have for their members. One write per membership and pass, straight from the room's segments.
+//!
+//! A pass walks the members from last to first, so that a removal moves only visited ones, and joiners, who are added
+//! behind, catch up by themselves. It ends at the head at which it began. A large room takes several turns, one slice
+//! each, and rooms take turns among themselves.
+
+use super::{Engine, Socket};
+use crate::limits::SEND_COUNT_PER_TURN;
+use crate::log::LogPort;
+use crate::peer::{Marks, Phase, Sent};
+use crate::room::{Fan, Link, Room};
+use crate::slots::Slot;
+
+/// Members that are looked at for each send that a turn may do: most of a pass may find them up to date.
+const LOOKS_PER_SEND: u32 = 16;
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    pub(super) fn fan_out(&mut self) {
+        let mut sends = SEND_COUNT_PER_TURN;
+        for _ in 0..self.hub.dirty.len() {
+            let Some(slot) = self.hub.dirty.pop_front() else {
+                return;
+            };
+            if !self.pass(slot, &mut sends) {
+                self.hub.dirty.push_back(slot);
+            }
+            if sends == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Goes on with the pass of one room. Returns whether it is over.
+    fn pass(&mut self, slot: Slot, sends: &mut u32) -> bool {
+        let Some((mut next, end)) = self.hub.begin_pass(slot) else {
+            return true;
+        };
+        let mut looks = *sends * LOOKS_PER_SEND;
+        while next > 0 {
+            if *sends == 0 || looks == 0 {
+                if let Some(room) = self.hub.rooms.at_mut(slot.index) {
+                    room.fan = Fan::Running { next, end };
+                }
+                return false;
+            }
+            // Members may have gone since the last slice.
+            let count = self
+                .hub
+                .rooms
+                .at(slot.index)
+                .map_or(0, |room| room.members.len());
+            next = next.min(u32::try_from(count).unwrap_or(u32::MAX));
+            let Some(member) = next.checked_sub(1) else {
+                break;
+            };
+            next = member;
+            looks -= 1;
+            if self.serve_member(
+                Link {
+                    room: slot.index,
+                    member,
+                },
+                end,
+            ) {
+                *sends -= 1;
+            }
+        }
+        self.hub.finish_pass(slot.index, end);
+        self.hub.trim(slot.index);
+        true
+    }
+
+    /// Sends a member its backlog up to `end`, with its own replies before it. Returns whether it was sent anything.
+    fn serve_member(&mut self, link: Link, end: u64) -> bool {
+        let Some(room) = self.hub.rooms.at_mut(link.room) else {
+            return false;
+        };
+        let Room { tail, members, .. } = room;
+        let Some(member) = members.get_mut(link.member as usize) else {
+            return false;
+        };
+        if member.cursor >= end && !member.is_lost() {
+            return false;
+        }
+        let index = member.peer;
+        let Some(peer) = self.peers.at_mut(index) else {
+            return false;
+        };
+        if !peer.marks.has(Marks::WRITABLE)
+            || peer.marks.has(Marks::DOOMED)
+            || !is_served(peer.phase)
+        {
+            return false;
+        }
+        let slice = if member.is_plain() {
+            tail.slice(member.cursor, end)
+        } else {
+            None
+        };
+        let Some(slice) = slice.filter(|_| peer.replies.is_none()) else {
+            // Something is to be left out, or goes first: the flush knows how.
+            self.flush(index);
+            return true;
+        };
+        let (sent, length) = (peer.socket.send(slice), slice.len());
+        let counters = &mut self.hub.counters;
+        counters.sends_total += 1;
+        match sent {
+            Sent::Bytes(count) if count >= length => {
+                counters.sent_bytes_total += length as u64;
+                member.cursor = end;
+            }
+            Sent::Bytes(count) => {
+                counters.sent_bytes_total += count as u64;
+                counters.sends_blocked_total += 1;
+                peer.marks.clear(Marks::WRITABLE);
+                let cursor = member.cursor + count as u64;
+                member.advance(cursor, tail);
+                self.hub.turn_ring(index, link);
+            }
+            Sent::Blocked => {
+                counters.sends_blocked_total += 1;
+                peer.marks.clear(Marks::WRITABLE);
+            }
+            Sent::Failed => self.doom(index),
+        }
+        true
+    }
+}
+
+/// Whether a phase gets frames of rooms.
+pub(super) fn is_served(phase: Phase) -> bool {
+    match phase {
+        Phase::Chat | Phase::Relay => true,
+        Phase::Http
+        | Phase::Hello
+        | Phase::Claiming
+        | Phase::Echo
+        | Phase::Closing
+        | Phase::Ending
+        | Phase::Lingering => false,
+    }
+}

@@ -1,0 +1,326 @@
+//! One shard without its operating system: peers, hub, timers, and the turn.
+//!
+//! The shell tells readiness, mail and the time, and calls [`Engine::turn`]; everything else happens here, over a
+//! socket trait, so that the simulator and the fuzzers run the same code as the reactor.
+
+mod chat;
+mod close;
+mod deliver;
+mod fan_out;
+mod flush;
+mod read;
+mod timer;
+mod web;
+
+pub use crate::hub::{Now, Place};
+pub use crate::peer::{Received, Sent, Socket};
+
+use crate::counters::Counters;
+use crate::hashing::HashKey;
+use crate::http::Endpoints;
+use crate::hub::Hub;
+use crate::limits::{Limits, READ_BYTES, TURNED_AWAY_COUNT_MAX};
+use crate::log::LogPort;
+use crate::mail::Mail;
+use crate::peer::{Marks, Peer, Replies};
+use crate::room::Runs;
+use crate::slots::{Slot, Slots};
+use crate::timers::{TICK_MS, Tick, Wheel, ticks};
+use crate::ws::Rules;
+use std::sync::Arc;
+
+/// What an operator decides.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// See [`Limits`].
+    pub limits: Limits,
+    /// Whether `/raw/{room}` and `/echo` are there.
+    pub endpoints: Endpoints,
+    /// Origins that may connect besides the own one; `*` for any.
+    pub origins: Vec<String>,
+}
+
+/// What a shard asks of the process that it stands in.
+pub trait Site: Send + Sync {
+    /// Takes one of the connections that the process may have. False: there are none left.
+    fn admit(&self) -> bool;
+
+    /// Gives one back.
+    fn release(&self);
+
+    /// Appends the metrics of all shards, in the Prometheus text format.
+    fn metrics(&self, out: &mut String);
+
+    /// Whether the process can serve; the error says why not.
+    fn readiness(&self) -> Result<(), &'static str>;
+}
+
+/// See the [module](self).
+pub struct Engine<S, L> {
+    settings: Arc<Settings>,
+    site: Arc<dyn Site>,
+    place: Place,
+    log: L,
+    hub: Hub,
+    /// Mail of other shards that came since the last turn.
+    inbox: Vec<(u16, Vec<Mail>)>,
+    rules: Rules,
+    peers: Slots<Peer<S>>,
+    timers: Wheel,
+    now: Now,
+    /// Peers that may have something to read.
+    to_read: Vec<u32>,
+    /// Peers that wait for room elsewhere: they are read again next turn, but nobody hurries.
+    to_retry: Vec<u32>,
+    /// Peers that may have something to write.
+    to_flush: Vec<u32>,
+    doomed: Vec<u32>,
+    turned_away_count: u32,
+    is_draining: bool,
+    read_buffer: Vec<u8>,
+    gathered: Vec<u8>,
+    runs: Runs,
+    spare: Vec<Box<Replies>>,
+}
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// A shard without connections. `hash_key` is the same on all shards; `seed` feeds everything random.
+    pub fn new(
+        place: Place,
+        settings: Arc<Settings>,
+        site: Arc<dyn Site>,
+        log: L,
+        hash_key: HashKey,
+        seed: [u8; 32],
+    ) -> Engine<S, L> {
+        let hub = Hub::new(
+            place,
+            settings.limits.clone(),
+            log.is_durable(),
+            hash_key,
+            seed,
+        );
+        Engine {
+            rules: Rules::new(settings.limits.message_bytes_max),
+            settings,
+            site,
+            place,
+            log,
+            hub,
+            inbox: Vec::new(),
+            peers: Slots::default(),
+            timers: Wheel::new(0),
+            now: Now {
+                mono_ms: 0,
+                unix_ms: 0,
+            },
+            to_read: Vec::new(),
+            to_retry: Vec::new(),
+            to_flush: Vec::new(),
+            doomed: Vec::new(),
+            turned_away_count: 0,
+            is_draining: false,
+            read_buffer: vec![0; READ_BYTES],
+            gathered: Vec::new(),
+            runs: Runs::default(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Takes a new connection. `make` registers its socket under the slot and hands it over. One that is too many is
+    /// told so; of those, one too many is closed at once.
+    pub fn accept(&mut self, now: Now, make: impl FnOnce(Slot) -> Option<S>) {
+        let is_admitted = !self.is_draining && self.site.admit();
+        if !is_admitted && self.turned_away_count >= TURNED_AWAY_COUNT_MAX {
+            self.hub.counters.turned_away_total += 1;
+            return;
+        }
+        let slot = self.peers.next_slot();
+        let Some(socket) = make(slot) else {
+            if is_admitted {
+                self.site.release();
+            }
+            return;
+        };
+        self.now = now;
+        self.hub.counters.accepted_total += 1;
+        self.peers.insert(Peer::new(socket, now.tick()));
+        self.arm(
+            slot.index,
+            now.tick() + ticks(self.settings.limits.handshake_ms),
+        );
+        if !is_admitted {
+            self.turn_away(slot);
+        }
+    }
+
+    /// The socket of a peer is ready, for what the shell was told. Nothing happens before the next turn.
+    pub fn ready(&mut self, slot: Slot, readable: bool, writable: bool, hung_up: bool) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        if writable && peer.marks.set(Marks::WRITABLE) {
+            self.mark_flush(slot.index);
+        }
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        if hung_up {
+            peer.marks.set(Marks::HUNG_UP);
+        }
+        if readable || hung_up {
+            peer.marks.set(Marks::READABLE);
+            self.mark_read(slot.index);
+        }
+    }
+
+    /// Hands over mail of another shard, in its order. Nothing happens before the next turn.
+    pub fn mail(&mut self, from: u16, mail: Vec<Mail>) {
+        self.inbox.push((from, mail));
+    }
+
+    /// One turn, phases 3 to 9: see the table of the crate documentation. Events came before; accepting comes after.
+    pub fn turn(&mut self, now: Now) {
+        self.now = now;
+        self.hub.begin(now);
+        self.hub.counters.turns_total += 1;
+        self.take_mail();
+        self.read_peers();
+        self.hub.commit(&mut self.log);
+        self.hub.forward();
+        self.deliver();
+        self.fan_out();
+        self.flush_peers();
+        self.expire();
+        self.hub.commit(&mut self.log);
+        self.deliver();
+        self.bury();
+        self.hub.gauge();
+        self.hub.counters.connections = self.peers.len() as u64;
+    }
+
+    /// Mail of this turn for another shard.
+    pub fn outgoing(&mut self, to: u16) -> Vec<Mail> {
+        self.hub.outgoing(to)
+    }
+
+    /// Says how much mail waits in the FIFO to another shard, in bytes.
+    pub fn backlog(&mut self, to: u16, bytes: usize) {
+        self.hub.backlog(to, bytes);
+    }
+
+    /// How long the shell may wait for events; 0 where there is more to do at once, `None` for as long as it likes.
+    pub fn timeout_ms(&self, now: Now) -> Option<u64> {
+        let is_busy = !self.to_read.is_empty()
+            || !self.to_flush.is_empty()
+            || !self.hub.dirty.is_empty()
+            || !self.doomed.is_empty()
+            || !self.inbox.is_empty();
+        if is_busy {
+            return Some(0);
+        }
+        let retry = (!self.to_retry.is_empty()).then_some(1);
+        let due = |tick: Tick| (u64::from(tick) * TICK_MS).saturating_sub(now.mono_ms);
+        let timers = [self.timers.next(), self.hub.next_tick()]
+            .into_iter()
+            .flatten()
+            .map(due)
+            .min();
+        [retry, timers].into_iter().flatten().min()
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> &Counters {
+        &self.hub.counters
+    }
+
+    /// The shell counted something.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.hub.counters
+    }
+
+    /// How many connections there are.
+    pub fn peer_count(&self) -> usize {
+        self.peers.len()
+    }
+
+    fn take_mail(&mut self) {
+        for (from, mail) in std::mem::take(&mut self.inbox) {
+            mail.into_iter().for_each(|mail| self.hub.take(from, mail));
+        }
+        self.deliver();
+    }
+
+    fn mark_read(&mut self, index: u32) {
+        if let Some(peer) = self.peers.at_mut(index)
+            && peer.marks.set(Marks::TO_READ)
+        {
+            self.to_read.push(index);
+        }
+    }
+
+    fn mark_flush(&mut self, index: u32) {
+        if let Some(peer) = self.peers.at_mut(index)
+            && peer.marks.set(Marks::TO_FLUSH)
+        {
+            self.to_flush.push(index);
+        }
+    }
+
+    /// Lets the phase of a peer end at `deadline`.
+    fn arm(&mut self, index: u32, deadline: Tick) {
+        let Some(peer) = self.peers.at_mut(index) else {
+            return;
+        };
+        peer.deadline = deadline;
+        if peer.armed == 0 || deadline < peer.armed {
+            peer.armed = self.timers.arm(index, deadline);
+        }
+    }
+
+    /// The connection is over: it is freed at the end of the turn.
+    fn doom(&mut self, index: u32) {
+        if let Some(peer) = self.peers.at_mut(index)
+            && peer.marks.set(Marks::DOOMED)
+        {
+            self.doomed.push(index);
+        }
+    }
+
+    /// Frees the doomed. Only here, so that no index changes its meaning within a turn.
+    fn bury(&mut self) {
+        for index in std::mem::take(&mut self.doomed) {
+            let Some(slot) = self.peers.slot_at(index) else {
+                continue;
+            };
+            self.hub.disconnect(slot);
+            let Some(peer) = self.peers.remove(index) else {
+                continue;
+            };
+            if peer.marks.has(Marks::TURNED_AWAY) {
+                self.turned_away_count -= 1;
+            } else {
+                self.site.release();
+            }
+            if let Some(replies) = peer.replies {
+                self.recycle(replies);
+            }
+        }
+        self.peers.shrink();
+    }
+
+    /// A peer's replies, made if there are none.
+    fn replies(&mut self, index: u32) -> Option<&mut Replies> {
+        let peer = self.peers.at_mut(index)?;
+        if peer.replies.is_none() {
+            peer.replies = Some(self.spare.pop().unwrap_or_default());
+        }
+        peer.replies.as_deref_mut()
+    }
+
+    fn recycle(&mut self, mut replies: Box<Replies>) {
+        if self.spare.len() < 64 && replies.recycle() {
+            self.spare.push(replies);
+        }
+    }
+}

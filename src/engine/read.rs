@@ -1,0 +1,283 @@
+//! Phase 4: what peers send. One `recv` and a bounded number of objects for each peer and turn; what is over waits in
+//! the peer's spill, and the peer on the list.
+
+use super::{Engine, Socket};
+use crate::limits::{OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX};
+use crate::log::LogPort;
+use crate::peer::{Marks, Peer, Phase, Received, Spill};
+use crate::slots::Slot;
+use crate::ws::Input;
+
+/// Why taking stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Everything was taken that makes an object.
+    Empty,
+    /// The turn's share was taken; go on in the next.
+    Budget,
+    /// The peer has to take its own replies first, or to hear who it is.
+    Replies,
+    /// There is no room where it sends to; try again soon.
+    Room,
+}
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    pub(super) fn read_peers(&mut self) {
+        let mut list = std::mem::take(&mut self.to_read);
+        list.append(&mut self.to_retry);
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        for index in list.drain(..) {
+            let Some(peer) = self.peers.at_mut(index) else {
+                continue;
+            };
+            peer.marks.clear(Marks::TO_READ);
+            let (phase, is_doomed) = (peer.phase, peer.marks.has(Marks::DOOMED));
+            if !is_doomed && let Some(slot) = self.peers.slot_at(index) {
+                self.read_peer(slot, phase, &mut buffer);
+                self.deliver();
+            }
+        }
+        self.read_buffer = buffer;
+        list.append(&mut self.to_read);
+        self.to_read = list;
+        self.to_read.shrink_to(4096);
+    }
+
+    fn read_peer(&mut self, slot: Slot, phase: Phase, buffer: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        if peer.has_waiting() && phase != Phase::Lingering {
+            self.take_spill(slot);
+            return;
+        }
+        if !peer.marks.has(Marks::READABLE) || !may_read(peer, self.hub.awaited_bytes(slot)) {
+            return;
+        }
+        match peer.socket.recv(buffer) {
+            Received::Bytes(count) => {
+                let is_drained = count < buffer.len() && !peer.marks.has(Marks::HUNG_UP);
+                if is_drained {
+                    peer.marks.clear(Marks::READABLE);
+                }
+                peer.heard = self.now.tick();
+                self.hub.counters.received_bytes_total += count as u64;
+                if let Some(bytes) = buffer.get_mut(..count) {
+                    self.take_bytes(slot, bytes);
+                }
+                if !is_drained {
+                    self.mark_read(slot.index);
+                }
+            }
+            Received::Blocked => peer.marks.clear(Marks::READABLE),
+            Received::Closed => {
+                peer.marks.clear(Marks::READABLE);
+                self.ended(slot);
+            }
+            Received::Failed => self.doom(slot.index),
+        }
+    }
+
+    /// New bytes: behind what is spilled already, or straight from the buffer.
+    fn take_bytes(&mut self, slot: Slot, bytes: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        match &mut peer.spill {
+            Some(spill) if spill.at < spill.bytes.len() => {
+                spill.bytes.extend_from_slice(bytes);
+                self.take_spill(slot);
+            }
+            Some(_) | None => {
+                let (taken, stop) = self.take_objects(slot, bytes);
+                if let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty())
+                    && let Some(peer) = self.peers.get_mut(slot)
+                {
+                    let spill = peer.spill_mut();
+                    spill.bytes.clear();
+                    spill.bytes.extend_from_slice(rest);
+                    spill.at = 0;
+                }
+                self.stopped(slot, stop);
+            }
+        }
+    }
+
+    fn take_spill(&mut self, slot: Slot) {
+        let Some(spill) = self
+            .peers
+            .get_mut(slot)
+            .and_then(|peer| peer.spill.as_mut())
+        else {
+            return;
+        };
+        let (mut bytes, at) = (std::mem::take(&mut spill.bytes), spill.at);
+        let (taken, stop) = self.take_objects(slot, bytes.get_mut(at..).unwrap_or_default());
+        if let Some(spill) = self
+            .peers
+            .get_mut(slot)
+            .and_then(|peer| peer.spill.as_mut())
+        {
+            spill.at = at + taken;
+            spill.bytes = bytes;
+        }
+        self.stopped(slot, stop);
+    }
+
+    /// Puts the peer on the list that fits, and frees a spill that is used up.
+    fn stopped(&mut self, slot: Slot, stop: Stop) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        if let Some(spill) = &mut peer.spill {
+            spill.is_waiting = stop != Stop::Empty;
+            if spill.is_empty() && stop == Stop::Empty {
+                peer.spill = None;
+            }
+        }
+        match stop {
+            Stop::Budget => self.mark_read(slot.index),
+            Stop::Room => {
+                peer.marks.set(Marks::TO_READ);
+                // Time in which it is not read is not silence.
+                peer.heard = self.now.tick();
+                self.to_retry.push(slot.index);
+            }
+            Stop::Replies => self.hub.counters.replies_full_total += 1,
+            Stop::Empty => {
+                if peer.marks.has(Marks::READABLE) {
+                    self.mark_read(slot.index);
+                }
+            }
+        }
+    }
+
+    /// Takes objects, whatever the phase makes of the bytes. Returns how many bytes were used.
+    fn take_objects(&mut self, slot: Slot, bytes: &mut [u8]) -> (usize, Stop) {
+        let (mut at, mut budget) = (0, OBJECT_COUNT_PER_TURN);
+        loop {
+            let Some(peer) = self.peers.get_mut(slot) else {
+                return (at, Stop::Empty);
+            };
+            if peer.marks.has(Marks::DOOMED) {
+                return (bytes.len(), Stop::Empty);
+            }
+            let phase = peer.phase;
+            let rest = bytes.get_mut(at..).unwrap_or_default();
+            match phase {
+                Phase::Http => {
+                    let (taken, stop) = self.take_request(slot, rest, &mut budget);
+                    at += taken;
+                    if let Some(stop) = stop {
+                        return (at, stop);
+                    }
+                }
+                Phase::Ending | Phase::Lingering => return (bytes.len(), Stop::Empty),
+                Phase::Hello
+                | Phase::Claiming
+                | Phase::Chat
+                | Phase::Relay
+                | Phase::Echo
+                | Phase::Closing => {
+                    let (taken, stop) = self.take_messages(slot, rest, &mut budget);
+                    return (at + taken, stop);
+                }
+            }
+        }
+    }
+
+    fn take_messages(&mut self, slot: Slot, bytes: &mut [u8], budget: &mut u32) -> (usize, Stop) {
+        if let Some(stop) = self.take_text_rest(slot, budget) {
+            return (0, stop);
+        }
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return (0, Stop::Empty);
+        };
+        let mut protocol = std::mem::take(&mut peer.protocol);
+        let (length, rules) = (bytes.len(), self.rules);
+        let mut input = Input::new(bytes);
+        let stop = loop {
+            if let Some(stop) = self.must_stop(slot, *budget) {
+                break stop;
+            }
+            match protocol.next(&mut input, &rules) {
+                Ok(Some(message)) => {
+                    self.hub.counters.messages_received_total += 1;
+                    if let Some(stop) = self.take_message(slot, message, budget) {
+                        break stop;
+                    }
+                }
+                Ok(None) => break Stop::Empty,
+                Err(violation) => {
+                    self.violated(slot, violation.close_code(), violation.as_str());
+                    break Stop::Empty;
+                }
+            }
+        };
+        let taken = length - input.rest().len();
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.protocol = protocol;
+        }
+        (taken, stop)
+    }
+
+    /// Whether the next message of a peer has to wait.
+    pub(super) fn must_stop(&mut self, slot: Slot, budget: u32) -> Option<Stop> {
+        let peer = self.peers.get(slot)?;
+        if peer.phase == Phase::Closing {
+            return None;
+        }
+        let waiting =
+            peer.reply_bytes() + self.hub.effects.bytes_waiting() + self.hub.awaited_bytes(slot);
+        if waiting >= REPLY_BYTES_MAX || peer.phase == Phase::Claiming {
+            return Some(Stop::Replies);
+        }
+        if budget == 0 {
+            return Some(Stop::Budget);
+        }
+        (peer.phase == Phase::Relay && self.hub.is_relay_pushed_back(slot)).then(|| {
+            self.hub.counters.mail_full_total += 1;
+            Stop::Room
+        })
+    }
+
+    /// The other side sends no more.
+    fn ended(&mut self, slot: Slot) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        peer.marks.set(Marks::ENDED);
+        let is_flushed = peer.replies.is_none();
+        match peer.phase {
+            Phase::Lingering => self.doom(slot.index),
+            Phase::Http | Phase::Closing | Phase::Ending if !is_flushed => self.end(slot),
+            Phase::Http
+            | Phase::Closing
+            | Phase::Ending
+            | Phase::Hello
+            | Phase::Claiming
+            | Phase::Chat
+            | Phase::Relay
+            | Phase::Echo => self.doom(slot.index),
+        }
+    }
+}
+
+/// Whether a peer may be read now: its own replies have room, and its echo is through.
+fn may_read<S>(peer: &Peer<S>, awaited_bytes: usize) -> bool {
+    match peer.phase {
+        Phase::Echo => peer.replies.is_none(),
+        Phase::Claiming => false,
+        Phase::Http | Phase::Hello | Phase::Chat | Phase::Relay => {
+            peer.reply_bytes() + awaited_bytes < REPLY_BYTES_MAX
+        }
+        Phase::Closing | Phase::Ending | Phase::Lingering => true,
+    }
+}
+
+impl Spill {
+    /// The bytes of a request head so far, with how far they were looked at.
+    pub(super) fn scan_from_start(&mut self) -> crate::http::Scan {
+        std::mem::take(&mut self.scan)
+    }
+}

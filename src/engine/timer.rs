@@ -1,0 +1,97 @@
+//! Phase 9: deadlines. Each peer has one timer; a deadline that moved away is found when the old one fires.
+
+use super::{Engine, Socket};
+use crate::http::{Refusal, Reply};
+use crate::limits::REPLY_BYTES_MAX;
+use crate::log::LogPort;
+use crate::peer::{Marks, Phase};
+use crate::slots::Slot;
+use crate::timers::{Tick, ticks};
+use crate::ws::CloseCode;
+use crate::ws::frame::{self, Opcode};
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    pub(super) fn expire(&mut self) {
+        self.hub.expire();
+        let now = self.now.tick();
+        let mut fired = Vec::new();
+        self.timers.advance(now, &mut fired);
+        for (index, tick) in fired {
+            self.fire(index, tick, now);
+        }
+    }
+
+    fn fire(&mut self, index: u32, tick: Tick, now: Tick) {
+        let Some(peer) = self.peers.at_mut(index) else {
+            return;
+        };
+        if peer.armed != tick {
+            return;
+        }
+        peer.armed = 0;
+        if peer.deadline > now {
+            let deadline = peer.deadline;
+            self.arm(index, deadline);
+        } else if let Some(slot) = self.peers.slot_at(index) {
+            self.time_out(slot);
+        }
+    }
+
+    fn time_out(&mut self, slot: Slot) {
+        let Some(peer) = self.peers.get(slot) else {
+            return;
+        };
+        match peer.phase {
+            Phase::Http if peer.spill.is_some() => {
+                self.hub.counters.handshake_timeouts_total += 1;
+                self.refuse_request(slot, Reply::closing(self.now.unix_ms), Refusal::TIMEOUT);
+            }
+            // It asked for nothing, or not again: there is nothing to answer.
+            Phase::Http => self.end(slot),
+            Phase::Hello | Phase::Claiming => {
+                self.hub.counters.handshake_timeouts_total += 1;
+                self.close(slot, CloseCode::LATER, "identity was not settled in time");
+            }
+            Phase::Chat | Phase::Relay | Phase::Echo => self.check_life(slot),
+            Phase::Closing | Phase::Ending | Phase::Lingering => self.doom(slot.index),
+        }
+    }
+
+    /// A ping each interval; silence for two of them is the end.
+    fn check_life(&mut self, slot: Slot) {
+        let interval = ticks(self.settings.limits.heartbeat_ms);
+        let now = self.now.tick();
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        if now.saturating_sub(peer.heard) >= 2 * interval {
+            self.hub.counters.silent_closed_total += 1;
+            self.close(slot, CloseCode::SLOW, "no sign of life");
+            return;
+        }
+        self.ping(slot);
+        self.arm(slot.index, now + interval);
+    }
+
+    fn ping(&mut self, slot: Slot) {
+        let Some(peer) = self.peers.get(slot) else {
+            return;
+        };
+        // A blocked peer would not get it in time, and a full one is watched by what it takes.
+        if !peer.marks.has(Marks::WRITABLE) || peer.reply_bytes() >= REPLY_BYTES_MAX {
+            return;
+        }
+        let mark = match peer.phase {
+            Phase::Chat => self.hub.inbox_mark(slot).map(|seq| seq.to_string()),
+            _ => None,
+        };
+        if let Some(replies) = self.replies(slot.index) {
+            frame::encode(
+                replies.buffer(),
+                Opcode::Ping,
+                mark.unwrap_or_default().as_bytes(),
+            );
+        }
+        self.mark_flush(slot.index);
+    }
+}

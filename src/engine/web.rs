@@ -1,0 +1,251 @@
+//! HTTP requests: the page, the probes, and the upgrade that turns a connection into a WebSocket.
+
+use super::read::Stop;
+use super::{Engine, Socket};
+use crate::http::{self, Offer, Parsed, Refusal, Reply, Request, Route, Scan, WsQuery, response};
+use crate::hub::Hello;
+use crate::limits::REPLY_BYTES_MAX;
+use crate::log::LogPort;
+use crate::mail::Since;
+use crate::peer::{Marks, Phase};
+use crate::slots::Slot;
+use crate::timers::ticks;
+use crate::ws::{handshake, origin};
+
+/// The subprotocol of `/ws`.
+const SUBPROTOCOL: &str = "roomcast.v1";
+/// Advice to who comes while there are too many, or while the server stops, in seconds.
+const RETRY_AFTER_S: u32 = 5;
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// Takes at most one request. No stop means that the rest can be gone on with.
+    pub(super) fn take_request(
+        &mut self,
+        slot: Slot,
+        bytes: &[u8],
+        budget: &mut u32,
+    ) -> (usize, Option<Stop>) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return (0, Some(Stop::Empty));
+        };
+        if let Some(spill) = &mut peer.spill
+            && spill.skip_bytes > 0
+        {
+            let skipped = bytes
+                .len()
+                .min(usize::try_from(spill.skip_bytes).unwrap_or(usize::MAX));
+            spill.skip_bytes -= skipped as u64;
+            let stop = (skipped == bytes.len()).then_some(Stop::Empty);
+            return (skipped, stop);
+        }
+        if bytes.is_empty() {
+            return (0, Some(Stop::Empty));
+        }
+        if peer.reply_bytes() >= REPLY_BYTES_MAX {
+            return (0, Some(Stop::Replies));
+        }
+        if *budget == 0 {
+            return (0, Some(Stop::Budget));
+        }
+        *budget -= 1;
+        let mut scan = peer
+            .spill
+            .as_mut()
+            .map_or_else(Scan::default, |spill| spill.scan_from_start());
+        match http::parse(bytes, &mut scan) {
+            Parsed::Partial => {
+                peer.spill_mut().scan = scan;
+                (0, Some(Stop::Empty))
+            }
+            Parsed::Request {
+                request,
+                head_bytes,
+            } => {
+                self.serve(slot, &request);
+                (head_bytes, None)
+            }
+            Parsed::Refused(refusal) => {
+                self.refuse_request(slot, Reply::closing(self.now.unix_ms), refusal);
+                (bytes.len(), Some(Stop::Empty))
+            }
+        }
+    }
+
+    fn serve(&mut self, slot: Slot, request: &Request<'_>) {
+        let mut reply = Reply::to(request, self.now.unix_ms);
+        reply.keep_alive &= !self.is_draining;
+        let route = match http::route(request, self.settings.endpoints) {
+            Ok(route) => route,
+            Err(refusal) => return self.refuse_request(slot, reply, refusal),
+        };
+        match route {
+            Route::Asset(asset) => self.answer(slot, reply, |out| reply.asset(out, asset, request)),
+            Route::Health => self.answer(slot, reply, |out| {
+                reply.text(out, response::TEXT_PLAIN, b"ok\n")
+            }),
+            Route::Ready => self.serve_readiness(slot, reply),
+            Route::Metrics => {
+                let mut text = String::new();
+                self.site.metrics(&mut text);
+                self.answer(slot, reply, |out| {
+                    reply.text(out, response::TEXT_METRICS, text.as_bytes())
+                });
+            }
+            Route::Options => self.answer(slot, reply, |out| reply.no_content(out)),
+            Route::Ws(offer) => match WsQuery::parse(request.query) {
+                Ok(query) => self.upgrade(slot, request, reply, &offer, |engine| {
+                    engine.enter_chat(slot, &query)
+                }),
+                Err(error) => self.refuse_request(slot, reply, error.refusal()),
+            },
+            Route::Raw(room, offer) => {
+                self.upgrade(slot, request, reply, &offer, |engine| {
+                    engine.enter_relay(slot, room)
+                });
+            }
+            Route::Echo(offer) => {
+                self.upgrade(slot, request, reply, &offer, |engine| {
+                    engine.enter(slot, Phase::Echo)
+                });
+            }
+        }
+        if request.body_bytes > 0
+            && let Some(peer) = self.peers.get_mut(slot)
+        {
+            peer.spill_mut().skip_bytes = request.body_bytes;
+        }
+    }
+
+    fn serve_readiness(&mut self, slot: Slot, reply: Reply) {
+        let readiness = if self.is_draining {
+            Err("the server is stopping")
+        } else {
+            self.site.readiness()
+        };
+        match readiness {
+            Ok(()) => self.answer(slot, reply, |out| {
+                reply.text(out, response::TEXT_PLAIN, b"ready\n")
+            }),
+            Err(why) => self.refuse_request(slot, reply, Refusal::unavailable(why, RETRY_AFTER_S)),
+        }
+    }
+
+    /// Writes an answer, after which the connection goes on or ends.
+    fn answer(&mut self, slot: Slot, reply: Reply, write: impl FnOnce(&mut Vec<u8>)) {
+        self.hub.counters.http_requests_total += 1;
+        if let Some(replies) = self.replies(slot.index) {
+            write(replies.buffer());
+        }
+        self.mark_flush(slot.index);
+        if reply.keep_alive {
+            self.arm(
+                slot.index,
+                self.now.tick() + ticks(self.settings.limits.http_idle_ms),
+            );
+        } else {
+            self.end(slot);
+        }
+    }
+
+    pub(super) fn refuse_request(&mut self, slot: Slot, reply: Reply, refusal: Refusal) {
+        self.hub.counters.http_refused_total += 1;
+        if let Some(replies) = self.replies(slot.index) {
+            reply.refusal(replies.buffer(), refusal);
+        }
+        self.mark_flush(slot.index);
+        self.end(slot);
+    }
+
+    /// Tells a connection that there are too many.
+    pub(super) fn turn_away(&mut self, slot: Slot) {
+        self.hub.counters.turned_away_total += 1;
+        self.turned_away_count += 1;
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.marks.set(Marks::TURNED_AWAY);
+        }
+        let text = if self.is_draining {
+            "the server is stopping"
+        } else {
+            "too many connections"
+        };
+        let refusal = Refusal::unavailable(text, RETRY_AFTER_S);
+        self.refuse_request(slot, Reply::closing(self.now.unix_ms), refusal);
+    }
+
+    fn upgrade(
+        &mut self,
+        slot: Slot,
+        request: &Request<'_>,
+        reply: Reply,
+        offer: &Offer<'_>,
+        enter: impl FnOnce(&mut Self),
+    ) {
+        if self.is_draining {
+            let refusal = Refusal::unavailable("the server is stopping", RETRY_AFTER_S);
+            return self.refuse_request(slot, reply, refusal);
+        }
+        if !origin::is_allowed(request.origin, request.host, &self.settings.origins) {
+            self.hub.counters.origin_refused_total += 1;
+            return self.refuse_request(slot, reply, Refusal::FOREIGN_ORIGIN);
+        }
+        self.hub.counters.upgrades_total += 1;
+        let subprotocol = offer.protocols.contains(SUBPROTOCOL).then_some(SUBPROTOCOL);
+        if let Some(replies) = self.replies(slot.index) {
+            response::upgrade(
+                replies.buffer(),
+                &handshake::accept_key(offer.key),
+                subprotocol,
+            );
+        }
+        self.mark_flush(slot.index);
+        enter(self);
+    }
+
+    fn enter_chat(&mut self, slot: Slot, query: &WsQuery<'_>) {
+        self.hub.connect(slot);
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        peer.phase = if query.hello {
+            Phase::Hello
+        } else {
+            Phase::Claiming
+        };
+        if let Some(room) = &query.room {
+            peer.spill_mut().first_room = Some(room.as_ref().into());
+        }
+        let address = peer.socket.address();
+        self.arm(
+            slot.index,
+            self.now.tick() + ticks(self.settings.limits.handshake_ms),
+        );
+        if !query.hello {
+            let hello = Hello {
+                user: query.user.as_deref(),
+                session: query.session.as_deref(),
+                since: query.inbox_since.map(|seq| Since { epoch: None, seq }),
+                address,
+                id: None,
+            };
+            self.hub.hello(slot, &hello);
+        }
+    }
+
+    fn enter_relay(&mut self, slot: Slot, room: &str) {
+        self.hub.connect(slot);
+        self.enter(slot, Phase::Relay);
+        self.hub.enter_relay(slot, room);
+    }
+
+    /// From here on the connection lives as long as it gives signs of life.
+    pub(super) fn enter(&mut self, slot: Slot, phase: Phase) {
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.phase = phase;
+            peer.heard = self.now.tick();
+        }
+        self.arm(
+            slot.index,
+            self.now.tick() + ticks(self.settings.limits.heartbeat_ms),
+        );
+    }
+}

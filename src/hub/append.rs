@@ -1,0 +1,221 @@
+//! Answers of the log service, and frames into segments.
+//!
+//! A room's segments grow only from here: from what the service has kept, from signals, and from what a home sends to
+//! its replicas. A frame is encoded once.
+
+use super::Hub;
+use super::publish::draft_bytes;
+use crate::limits::PASSING_BYTES_MAX;
+use crate::log::{Answers, Append, Draft, Head, Outcome, Request, Submission};
+use crate::mail::{Letter, Mail};
+use crate::proto::{Code, event};
+use crate::room::{Connection, Key, Kind, Opening, Room, Space};
+use crate::slots::Slot;
+use crate::ws::{Opcode, frame};
+
+/// What the service says of one message that it kept, now or before.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    seq: u64,
+    unix_ms: u64,
+    dup: bool,
+}
+
+impl Hub {
+    /// Applies what the log service answered, in order.
+    pub(super) fn answered(&mut self, answers: Answers) {
+        let Answers {
+            mut submission,
+            outcomes,
+        } = answers;
+        for (request, outcome) in submission.requests.iter().zip(outcomes) {
+            match request {
+                Request::Open { log, key, hint } => self.opened(*log, key, *hint, outcome),
+                Request::Append(append) => self.appended(&submission, append, outcome),
+                Request::Close { .. } => {}
+            }
+        }
+        if self.submission.is_empty() {
+            submission.clear();
+            self.submission = submission;
+        }
+    }
+
+    /// A log stands where the service says; mail that waited for that goes on.
+    fn opened(&mut self, log: Slot, key: &Key, hint: Head, outcome: Outcome) {
+        let head = match outcome {
+            Outcome::Opened(head) => head,
+            Outcome::Kept { .. } | Outcome::Met { .. } | Outcome::Refused | Outcome::Closed => {
+                // The table could not say: ask again with the next batch.
+                self.counters.storage_errors_total += 1;
+                self.submission.requests.push(Request::Open {
+                    log,
+                    key: key.clone(),
+                    hint,
+                });
+                return;
+            }
+        };
+        let Some(room) = self.rooms.get_mut(log) else {
+            return;
+        };
+        room.epoch = head.epoch;
+        room.tail.reset(head.seq);
+        let Some(home) = room.home_mut() else { return };
+        if let Opening::Asked(parked) = std::mem::replace(&mut home.opening, Opening::Open) {
+            parked
+                .into_iter()
+                .for_each(|(from, mail)| self.deliver(from, mail));
+        }
+        if key.space == Space::Inbox {
+            self.open_inbox(log.index);
+        }
+    }
+
+    fn appended(&mut self, submission: &Submission, append: &Append, outcome: Outcome) {
+        let draft = submission.draft(append);
+        let Some(room) = self.rooms.get_mut(append.log) else {
+            return;
+        };
+        let key = room.key.clone();
+        if let Some(home) = room.home_mut() {
+            home.submitted_bytes = home.submitted_bytes.saturating_sub(draft_bytes(&draft));
+        }
+        let given = match outcome {
+            Outcome::Kept { seq, unix_ms } => Given {
+                seq,
+                unix_ms,
+                dup: false,
+            },
+            Outcome::Met { seq, unix_ms } => Given {
+                seq,
+                unix_ms,
+                dup: true,
+            },
+            Outcome::Refused | Outcome::Opened(_) | Outcome::Closed => {
+                self.counters.storage_errors_total += 1;
+                if !append.is_copy {
+                    let text =
+                        "the server could not keep the message: send it again with the same `id`";
+                    self.refuse(append.from, &key, &draft, Code::Storage, text);
+                }
+                return;
+            }
+        };
+        if given.dup {
+            self.counters.duplicates_total += 1;
+        } else {
+            self.counters.messages_numbered_total += 1;
+            self.append_message(append, &key, &draft, given);
+        }
+        if !append.is_copy {
+            self.copy_to_sender(append, &key, &draft, given);
+            self.acknowledge(append.from, &key, &draft, given);
+        }
+    }
+
+    fn append_message(&mut self, append: &Append, key: &Key, draft: &Draft<'_>, given: Given) {
+        // The sender's copy lies in the sender's inbox, but says to whom it went.
+        let own = key.target();
+        let target = match draft.to {
+            Some(to) => crate::proto::Target::user(to),
+            None => own,
+        };
+        let message = event::Message {
+            target: &target,
+            seq_id: given.seq,
+            timestamp: given.unix_ms,
+            sender: draft.sender,
+            content: draft.content,
+            metadata: draft.metadata,
+            id: draft.id,
+        };
+        self.encode_frame(|out| message.encode(out));
+        self.append(append.log.index, Kind::Numbered, append.from);
+        let seq = self
+            .rooms
+            .at(append.log.index)
+            .map_or(0, |room| room.tail.seq());
+        debug_assert_eq!(seq, given.seq, "segments and numbers run in step");
+    }
+
+    /// The sender's own inbox gets a private message too, unless it is the same inbox. Repeating that is harmless.
+    fn copy_to_sender(&mut self, append: &Append, key: &Key, draft: &Draft<'_>, given: Given) {
+        if key.space != Space::Inbox || *key.name == *draft.sender {
+            return;
+        }
+        let epoch = self.rooms.at(append.log.index).map_or(0, |room| room.epoch);
+        let dedupe = self.hash_key.wide(&[
+            b"copy",
+            key.name.as_bytes(),
+            &epoch.to_le_bytes(),
+            &given.seq.to_le_bytes(),
+        ]);
+        let room = Key {
+            space: Space::Inbox,
+            name: draft.sender.into(),
+        };
+        let letter = Box::new(Letter::new(draft));
+        self.post_home(
+            &room.clone(),
+            Mail::Copy {
+                room,
+                from: append.from,
+                dedupe,
+                letter,
+            },
+        );
+    }
+
+    fn acknowledge(&mut self, to: Connection, key: &Key, draft: &Draft<'_>, given: Given) {
+        let target = key.target();
+        let ack = event::Ack {
+            id: draft.id,
+            target: &target,
+            seq_id: given.seq,
+            timestamp: given.unix_ms,
+            durable: self.durable,
+            dup: given.dup,
+        };
+        self.reply(to, true, |out| ack.encode(out));
+    }
+
+    /// Encodes the frame that [`Hub::append`] appends next.
+    pub(super) fn encode_frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.text.clear();
+        encode(&mut self.text);
+        self.frame.clear();
+        frame::encode(&mut self.frame, Opcode::Text, &self.text);
+    }
+
+    /// Adds the encoded frame to a room's log and lets its members wait for it. A passing frame over the room's
+    /// budget is dropped instead.
+    pub(super) fn append(&mut self, index: u32, kind: Kind, from: Connection) {
+        let frame = std::mem::take(&mut self.frame);
+        self.append_bytes(index, &frame, kind, from);
+        self.frame = frame;
+        self.mark_dirty(index);
+    }
+
+    pub(super) fn append_bytes(&mut self, index: u32, bytes: &[u8], kind: Kind, from: Connection) {
+        let touched = self.now.tick();
+        let Some(room) = self.rooms.at_mut(index) else {
+            return;
+        };
+        if kind == Kind::Passing {
+            if room.passing_bytes + bytes.len() > PASSING_BYTES_MAX {
+                self.counters.passing_dropped_total += 1;
+                return;
+            }
+            room.passing_bytes += bytes.len();
+        }
+        room.touched = touched;
+        let before = room.tail.memory();
+        if room.tail.append(bytes, kind, from) {
+            let Room { tail, members, .. } = room;
+            tail.compact(|start, end| Room::is_read_between(members, start, end));
+        }
+        self.log_bytes = self.log_bytes + room.tail.memory() - before;
+        self.mark_own(index, from);
+    }
+}

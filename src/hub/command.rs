@@ -1,0 +1,268 @@
+//! The commands of the protocol, at the connection's side.
+
+use super::{Hub, parse_epoch, shared};
+use crate::limits::{HISTORY_COUNT_DEFAULT, HISTORY_COUNT_MAX};
+use crate::log::Draft;
+use crate::mail::{Mail, Page, Since};
+use crate::proto::{Code, Command, Position, Refusal, Request, Target, event};
+use crate::room::{Key, Space};
+use crate::slots::Slot;
+
+impl Hub {
+    /// Applies one command of a connection whose identity is settled.
+    pub fn command(&mut self, peer: Slot, request: &Request<'_>) {
+        let id = request.id.as_deref();
+        match &request.command {
+            Command::Hello { .. } => {
+                self.refuse_command(
+                    peer,
+                    &request.refuse(Code::BadField, "hello comes first, and only once"),
+                );
+            }
+            Command::Join {
+                room_id,
+                since,
+                echo,
+            } => {
+                let since = since.as_ref().map(since_of);
+                self.join_command(peer, request, room_id, since, *echo);
+            }
+            Command::Leave { room_id } => match self.joined_room(peer, Space::Chat, room_id) {
+                Some(link) => self.leave(peer, link, Some(peer), id),
+                None => self.refuse_not_joined(peer, request),
+            },
+            Command::Message {
+                target,
+                content,
+                metadata,
+            } => {
+                self.message(peer, request, target, content, *metadata);
+            }
+            Command::Signal { target, content } => {
+                self.message_signal(peer, request, target, content)
+            }
+            Command::History {
+                target,
+                before,
+                after,
+                limit,
+            } => {
+                let count = limit
+                    .unwrap_or(HISTORY_COUNT_DEFAULT)
+                    .min(HISTORY_COUNT_MAX);
+                let page = Page {
+                    before: *before,
+                    after: *after,
+                    count,
+                };
+                self.history(peer, request, target, page);
+            }
+            Command::Who { room_id } => match self.joined_room(peer, Space::Chat, room_id) {
+                Some(_) => {
+                    let room = Key {
+                        space: Space::Chat,
+                        name: shared(room_id),
+                    };
+                    let (from, id) = (self.connection(peer), id.map(Box::from));
+                    self.post_home(&room.clone(), Mail::Who { room, from, id });
+                }
+                None => self.refuse_not_joined(peer, request),
+            },
+            // The engine answers it: of several only the last counts.
+            Command::Heartbeat { .. } => {}
+        }
+        self.settle();
+    }
+
+    /// Joins a room that the URL of the upgrade names.
+    pub fn join_first(&mut self, peer: Slot, room: &str) {
+        self.join(
+            peer,
+            Key {
+                space: Space::Chat,
+                name: shared(room),
+            },
+            None,
+            true,
+            None,
+        );
+        self.settle();
+    }
+
+    /// Tells a connection that something that it sent was refused.
+    pub fn refuse_command(&mut self, peer: Slot, refusal: &Refusal<'_>) {
+        self.counters.errors_total += 1;
+        self.effects
+            .reply(peer, |out| event::Error::from(refusal).encode(out));
+    }
+
+    /// Whether a command has to wait because its way is full.
+    pub fn must_wait(&self, command: &Command<'_>) -> bool {
+        let (space, name) = match command {
+            Command::Message { target, .. } | Command::Signal { target, .. } => match target {
+                Target::Room(name) => (Space::Chat, name),
+                Target::User(name) => (Space::Inbox, name),
+            },
+            Command::Join { room_id, .. }
+            | Command::Leave { room_id }
+            | Command::Who { room_id } => (Space::Chat, room_id),
+            Command::Hello { .. } | Command::History { .. } | Command::Heartbeat { .. } => {
+                return false;
+            }
+        };
+        self.is_pushed_back(space, name)
+    }
+
+    /// Bytes for which room must be kept in a connection's replies: answers that are on their way.
+    pub fn awaited_bytes(&self, peer: Slot) -> usize {
+        const ACK_BYTES: usize = 256;
+        self.clients
+            .get(peer)
+            .map_or(0, |client| usize::from(client.awaited_acks) * ACK_BYTES)
+    }
+
+    fn join_command(
+        &mut self,
+        peer: Slot,
+        request: &Request<'_>,
+        room: &str,
+        since: Option<Since>,
+        echo: bool,
+    ) {
+        let count = self.clients.get(peer).map_or(0, |client| client.room_count);
+        let is_new = self.joined_room(peer, Space::Chat, room).is_none();
+        if is_new && count >= self.limits.rooms_per_connection_max {
+            self.counters.rooms_refused_total += 1;
+            let text = "this connection is in as many rooms as it may be: leave one first";
+            self.refuse_command(peer, &request.refuse(Code::TooManyRooms, text));
+            return;
+        }
+        self.join(
+            peer,
+            Key {
+                space: Space::Chat,
+                name: shared(room),
+            },
+            since,
+            echo,
+            request.id.as_deref(),
+        );
+    }
+
+    fn message(
+        &mut self,
+        peer: Slot,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        content: &str,
+        metadata: Option<&str>,
+    ) {
+        let Some(key) = self.target_key(peer, target) else {
+            self.refuse_not_joined(peer, request);
+            return;
+        };
+        let sender = self.take_name(peer);
+        let to = match target {
+            Target::User(name) => Some(name.as_ref()),
+            Target::Room(_) => None,
+        };
+        let draft = Draft {
+            sender: &sender,
+            to,
+            id: request.id.as_deref(),
+            content,
+            metadata,
+        };
+        self.publish(&key, self.connection(peer), &draft);
+        self.name = sender;
+    }
+
+    fn message_signal(
+        &mut self,
+        peer: Slot,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        content: &str,
+    ) {
+        let Some(key) = self.target_key(peer, target) else {
+            self.refuse_not_joined(peer, request);
+            return;
+        };
+        let sender = self.take_name(peer);
+        let draft = Draft {
+            sender: &sender,
+            to: None,
+            id: request.id.as_deref(),
+            content,
+            metadata: None,
+        };
+        self.signal(&key, self.connection(peer), &draft);
+        self.name = sender;
+    }
+
+    fn history(&mut self, peer: Slot, request: &Request<'_>, target: &Target<'_>, page: Page) {
+        let room = match target {
+            Target::User(name) if self.user_name(peer) != Some(name.as_ref()) => {
+                let text = "only one's own inbox can be read: put your own name into `to`";
+                self.refuse_command(peer, &request.refuse(Code::Forbidden, text));
+                return;
+            }
+            Target::User(name) => Some(Key {
+                space: Space::Inbox,
+                name: shared(name),
+            }),
+            Target::Room(_) => self.target_key(peer, target),
+        };
+        let Some(room) = room else {
+            self.refuse_not_joined(peer, request);
+            return;
+        };
+        let (from, id) = (self.connection(peer), request.id.as_deref().map(Box::from));
+        self.post_home(
+            &room.clone(),
+            Mail::History {
+                room,
+                from,
+                page,
+                id,
+            },
+        );
+    }
+
+    /// The log that a target means; `None` for a room that the connection is not in.
+    fn target_key(&self, peer: Slot, target: &Target<'_>) -> Option<Key> {
+        match target {
+            Target::Room(name) => {
+                let link = self.joined_room(peer, Space::Chat, name)?;
+                Some(self.rooms.at(link.room)?.key.clone())
+            }
+            Target::User(name) => Some(Key {
+                space: Space::Inbox,
+                name: shared(name),
+            }),
+        }
+    }
+
+    /// The name of a connection's user, in the hub's own buffer, which the caller gives back.
+    fn take_name(&mut self, peer: Slot) -> String {
+        let mut name = std::mem::take(&mut self.name);
+        name.clear();
+        name.push_str(self.user_name(peer).unwrap_or_default());
+        name
+    }
+
+    fn refuse_not_joined(&mut self, peer: Slot, request: &Request<'_>) {
+        self.refuse_command(
+            peer,
+            &request.refuse(Code::NotJoined, "join the room first"),
+        );
+    }
+}
+
+/// A client's position as the hub knows it.
+pub fn since_of(position: &Position<'_>) -> Since {
+    Since {
+        epoch: Some(parse_epoch(&position.epoch)),
+        seq: position.seq_id,
+    }
+}

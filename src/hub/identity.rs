@@ -1,0 +1,489 @@
+//! Whose a connection is: claims of names, guests, and the `welcome`.
+
+use super::{Hub, Identity, epoch_text, shared};
+use crate::limits::DEDUPE_COUNT_MAX;
+use crate::log::Head;
+use crate::mail::{Granted, Mail, Since, Sync};
+use crate::proto::{Code, Refusal, event, name};
+use crate::room::{Connection, Space};
+use crate::slots::Slot;
+use crate::users::{Claim, NOBODY, hash_secret, is_same_secret};
+use crate::ws::CloseCode;
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+/// What a connection says of itself when it arrives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hello<'a> {
+    /// The name that it wants; without one it is made up.
+    pub user: Option<&'a str>,
+    /// The secret that holds the name.
+    pub session: Option<&'a str>,
+    /// What it has seen of its inbox.
+    pub since: Option<Since>,
+    /// Where it comes from.
+    pub address: Option<IpAddr>,
+    /// The command's `id`.
+    pub id: Option<&'a str>,
+}
+
+impl Hub {
+    /// A connection was upgraded: from now on the hub knows it.
+    pub fn connect(&mut self, peer: Slot) {
+        self.clients.insert(peer);
+    }
+
+    /// Asks the home of a name for it. [`Effect::Settled`](crate::effects::Effect::Settled) follows, or a close.
+    pub fn hello(&mut self, peer: Slot, hello: &Hello<'_>) {
+        if let Err(fault) = hello.user.map_or(Ok(()), name::check) {
+            self.refuse_identity(
+                peer,
+                Code::BadName,
+                format!("`user` {fault}").into(),
+                hello.id,
+            );
+            return;
+        }
+        if hello
+            .session
+            .is_some_and(|session| !name::is_session(session))
+        {
+            let text =
+                "`session` must have 16 to 128 bytes: use the one that `welcome` gave, or none";
+            self.refuse_identity(peer, Code::BadField, text.into(), hello.id);
+            return;
+        }
+        match hello.user {
+            Some(name) => self.ask_for(peer, name, hello),
+            None => self.be_guest(peer, hello),
+        }
+        self.settle();
+    }
+
+    fn ask_for(&mut self, peer: Slot, name: &str, hello: &Hello<'_>) {
+        let user = self.users.mention(name, self.hash_key);
+        self.start_claim(peer, user);
+        let replica = self.rooms.find(Space::Inbox, name, self.hash_key);
+        let claim = Mail::Claim {
+            name: shared(name),
+            from: self.connection(peer),
+            session: hello.session.map(Box::from),
+            address: hello.address,
+            since: hello.since,
+            have: replica
+                .and_then(|index| self.rooms.at(index))
+                .map(|room| room.tail.seq_before()),
+            id: hello.id.map(Box::from),
+        };
+        self.post(self.home_of(Space::Inbox, name), claim);
+    }
+
+    fn be_guest(&mut self, peer: Slot, hello: &Hello<'_>) {
+        let name = self.made_up_name();
+        let session: Box<str> = hello
+            .session
+            .map_or_else(|| self.random_hex(16).into(), Box::from);
+        let user = self.users.mention(&name, self.hash_key);
+        self.start_claim(peer, user);
+        if let Some(user) = self.users.at_mut(user) {
+            user.claim = Claim::Guest;
+            user.secret = hash_secret(&session);
+        }
+        let inbox = self.inbox_sync(user, self.place.shard, None, None);
+        self.settle_identity(peer, user, Granted { session, inbox }, hello.id);
+    }
+
+    /// A name whose home is this shard, so that nobody else need be asked.
+    fn made_up_name(&mut self) -> String {
+        loop {
+            let name = format!("guest-{}", self.random_hex(5));
+            let is_free = self.users.find(&name, self.hash_key).is_none();
+            if is_free && self.home_of(Space::Inbox, &name) == self.place.shard {
+                return name;
+            }
+        }
+    }
+
+    fn start_claim(&mut self, peer: Slot, user: u32) {
+        if let (Some(client), Some(entry)) = (self.clients.get_mut(peer), self.users.at_mut(user)) {
+            client.identity = Identity::Claiming(user);
+            entry.connections += 1;
+        }
+    }
+
+    /// At the name's home: decides a claim.
+    pub(super) fn claim(&mut self, mail: Mail) {
+        let Mail::Claim {
+            name,
+            from,
+            session,
+            address,
+            since,
+            have,
+            id,
+        } = mail
+        else {
+            return;
+        };
+        let outcome = self.grant(&name, session, address).map(|(user, session)| {
+            if let Some(entry) = self.users.at_mut(user)
+                && from.shard != self.place.shard
+            {
+                entry.shards |= 1 << (from.shard & 63);
+            }
+            Box::new(Granted {
+                session,
+                inbox: self.inbox_sync(user, from.shard, since, have),
+            })
+        });
+        let answer = Mail::Claimed {
+            to: from.slot,
+            name: name.clone(),
+            outcome,
+            id,
+        };
+        match self.rooms.find(Space::Inbox, &name, self.hash_key) {
+            Some(index) => self.answer_in_order(index, from.shard, answer),
+            None => self.post(from.shard, answer),
+        }
+    }
+
+    fn grant(
+        &mut self,
+        name: &str,
+        session: Option<Box<str>>,
+        address: Option<IpAddr>,
+    ) -> Result<(u32, Box<str>), Code> {
+        let user = self.users.mention(name, self.hash_key);
+        let claim = self
+            .users
+            .at(user)
+            .map_or(Claim::Mentioned, |entry| entry.claim);
+        match claim {
+            Claim::Held | Claim::Left { .. } | Claim::Guest => {
+                let secret = self
+                    .users
+                    .at(user)
+                    .map(|entry| entry.secret)
+                    .unwrap_or_default();
+                let session = session.filter(|text| is_same_secret(&hash_secret(text), &secret));
+                let session = session.ok_or(Code::NameTaken)?;
+                if let (Claim::Left { .. }, Some(entry)) = (claim, self.users.at_mut(user)) {
+                    entry.claim = Claim::Held;
+                }
+                Ok((user, session))
+            }
+            Claim::Mentioned => {
+                if let Err(code) = self.charge_name(user, address) {
+                    self.users.sweep(user, self.hash_key);
+                    return Err(code);
+                }
+                let session = session.unwrap_or_else(|| self.random_hex(16).into());
+                if let Some(entry) = self.users.at_mut(user) {
+                    entry.claim = Claim::Held;
+                    entry.secret = hash_secret(&session);
+                }
+                Ok((user, session))
+            }
+        }
+    }
+
+    /// Counts a claim against its address and the whole.
+    fn charge_name(&mut self, user: u32, address: Option<IpAddr>) -> Result<(), Code> {
+        let share = |all: u32| all.div_ceil(u32::from(self.place.count)) as usize;
+        let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let of_address = self.claims_by_address.get(&address).copied().unwrap_or(0) as usize;
+        if self.claims.len() >= share(self.limits.name_count_max)
+            || of_address >= share(self.limits.names_per_address_max)
+        {
+            self.counters.names_refused_total += 1;
+            return Err(Code::Overloaded);
+        }
+        self.claims.insert(user, address);
+        *self.claims_by_address.entry(address).or_insert(0) += 1;
+        Ok(())
+    }
+
+    /// A held name is nobody's again.
+    pub(super) fn release_name(&mut self, user: u32) {
+        if let Some(address) = self.claims.remove(&user)
+            && let Some(count) = self.claims_by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.claims_by_address.remove(&address);
+            }
+        }
+        if let Some(entry) = self.users.at_mut(user) {
+            entry.claim = Claim::Mentioned;
+            entry.inbox = Head { epoch: 0, seq: 0 };
+        }
+        self.users.sweep(user, self.hash_key);
+    }
+
+    /// At the connection's side: the home has decided.
+    pub(super) fn claimed(
+        &mut self,
+        to: Slot,
+        name: &str,
+        outcome: Result<Box<Granted>, Code>,
+        id: Option<&str>,
+    ) {
+        // A connection that went while it waited has given its claim back already.
+        let Some(Identity::Claiming(user)) = self.clients.get(to).map(|client| client.identity)
+        else {
+            return;
+        };
+        match outcome {
+            Ok(granted) => self.settle_identity(to, user, *granted, id),
+            Err(code) => {
+                let text = match code {
+                    Code::NameTaken => format!(
+                        "the name {name:?} belongs to another session: choose another name, or bring its `session`"
+                    ),
+                    _ => "too many names are claimed already: come back later, or without a name"
+                        .to_owned(),
+                };
+                self.refuse_identity(to, code, text.into(), id);
+            }
+        }
+    }
+
+    fn settle_identity(&mut self, peer: Slot, user: u32, granted: Granted, id: Option<&str>) {
+        let (Some(client), Some(entry)) = (self.clients.get_mut(peer), self.users.at_mut(user))
+        else {
+            return;
+        };
+        client.identity = Identity::Settled(user);
+        client.next_of_user = std::mem::replace(&mut entry.first_peer, peer.index);
+        let name = entry.name.clone();
+        let inbox = granted.inbox;
+        let client_id = self.client_id(peer);
+        let epoch = epoch_text(inbox.epoch);
+        let welcome = event::Welcome {
+            client_id: &client_id,
+            user: &name,
+            session: Some(&granted.session),
+            inbox: event::Inbox {
+                epoch: &epoch,
+                seq_id: inbox.head,
+                recovered: inbox.recovered.map(|recovered| recovered.is_ok()),
+            },
+            heartbeat_ms: self.limits.heartbeat_ms,
+            limits: event::Bounds {
+                message_bytes_max: self.limits.message_bytes_max,
+                rooms_per_connection_max: self.limits.rooms_per_connection_max,
+                dedupe_count: DEDUPE_COUNT_MAX,
+                dedupe_hours: if self.durable { 24 } else { 0 },
+                durable: self.durable,
+            },
+            timestamp: self.now.unix_ms,
+            id,
+        };
+        self.effects.reply(peer, |out| welcome.encode(out));
+        self.effects.settled(peer);
+        self.follow_inbox(peer, user, inbox);
+    }
+
+    /// Names a connection in logs: no one can tell another's from it.
+    fn client_id(&self, peer: Slot) -> String {
+        let slot = peer.to_u64().to_le_bytes();
+        format!(
+            "{:016x}",
+            self.hash_key
+                .wide(&[b"client", &self.place.shard.to_le_bytes(), &slot]) as u64
+        )
+    }
+
+    fn refuse_identity(
+        &mut self,
+        peer: Slot,
+        code: Code,
+        message: Cow<'static, str>,
+        id: Option<&str>,
+    ) {
+        self.drop_identity(peer);
+        let id = id.map(Cow::Borrowed);
+        let refusal = Refusal {
+            code,
+            message,
+            request: "hello".into(),
+            id,
+            target: None,
+        };
+        self.counters.errors_total += 1;
+        self.effects
+            .reply(peer, |out| event::Error::from(&refusal).encode(out));
+        let close = if code.retryable() {
+            CloseCode::LATER
+        } else {
+            CloseCode::REFUSED
+        };
+        self.effects.close(peer, close, code.as_str());
+    }
+
+    /// The connection is nobody's any more. Its user's last one on this shard says so to the user's home.
+    pub(super) fn drop_identity(&mut self, peer: Slot) {
+        let Some(client) = self.clients.get_mut(peer) else {
+            return;
+        };
+        let identity = std::mem::replace(&mut client.identity, Identity::Nobody);
+        let next = std::mem::replace(&mut client.next_of_user, NOBODY);
+        let user = match identity {
+            Identity::Nobody => return,
+            Identity::Claiming(user) => user,
+            Identity::Settled(user) => {
+                self.unlink_of_user(user, peer.index, next);
+                user
+            }
+        };
+        let Some(entry) = self.users.at_mut(user) else {
+            return;
+        };
+        entry.connections -= 1;
+        if entry.connections == 0 {
+            let name = shared(&entry.name);
+            self.leave_user(user, &name);
+        }
+        self.users.sweep(user, self.hash_key);
+    }
+
+    fn unlink_of_user(&mut self, user: u32, peer: u32, next: u32) {
+        let Some(entry) = self.users.at_mut(user) else {
+            return;
+        };
+        if entry.first_peer == peer {
+            entry.first_peer = next;
+            return;
+        }
+        let mut at = entry.first_peer;
+        while let Some(client) = self.clients.at_mut(at) {
+            if client.next_of_user == peer {
+                client.next_of_user = next;
+                return;
+            }
+            at = client.next_of_user;
+        }
+    }
+
+    fn leave_user(&mut self, user: u32, name: &std::sync::Arc<str>) {
+        let home = self.home_of(Space::Inbox, name);
+        if home == self.place.shard {
+            self.check_left(user);
+            return;
+        }
+        if let Some(replica) = self.rooms.find(Space::Inbox, name, self.hash_key) {
+            self.remove_room(replica);
+        }
+        self.post(home, Mail::Gone { name: name.clone() });
+    }
+
+    /// At the user's home: a shard has no connection of it any more.
+    pub(super) fn gone(&mut self, from: u16, name: &str) {
+        let Some(user) = self.users.find(name, self.hash_key) else {
+            return;
+        };
+        if let Some(entry) = self.users.at_mut(user) {
+            entry.shards &= !(1 << (from & 63));
+        }
+        if let Some(index) = self.rooms.find(Space::Inbox, name, self.hash_key)
+            && let Some(home) = self.rooms.at_mut(index).and_then(|room| room.home_mut())
+        {
+            home.subscribers
+                .retain(|subscriber| subscriber.shard != from);
+        }
+        self.check_left(user);
+    }
+
+    /// At the user's home: starts the time for which a name is held without connections.
+    fn check_left(&mut self, user: u32) {
+        let hour = self.hour;
+        let Some(entry) = self.users.at_mut(user) else {
+            return;
+        };
+        if entry.connections > 0 || entry.shards != 0 {
+            return;
+        }
+        match entry.claim {
+            Claim::Held => entry.claim = Claim::Left { since_hour: hour },
+            Claim::Guest => {
+                let name = entry.name.clone();
+                entry.claim = Claim::Mentioned;
+                if let Some(index) = self.rooms.find(Space::Inbox, &name, self.hash_key) {
+                    self.remove_room(index);
+                }
+                self.users.sweep(user, self.hash_key);
+            }
+            Claim::Mentioned | Claim::Left { .. } => {}
+        }
+    }
+
+    /// At the user's home: how a connection on a shard follows the inbox.
+    fn inbox_sync(
+        &mut self,
+        user: u32,
+        shard: u16,
+        since: Option<Since>,
+        have: Option<u64>,
+    ) -> Sync {
+        let Some(entry) = self.users.at(user) else {
+            return Sync::NOTHING;
+        };
+        if let Some(index) = self.rooms.find(Space::Inbox, &entry.name, self.hash_key) {
+            return self.sync(index, shard, since, have);
+        }
+        if entry.inbox.epoch == 0 {
+            let epoch = self.fresh_epoch();
+            if let Some(entry) = self.users.at_mut(user) {
+                entry.inbox = Head { epoch, seq: 0 };
+            }
+        }
+        let head = self
+            .users
+            .at(user)
+            .map_or(Head { epoch: 0, seq: 0 }, |entry| entry.inbox);
+        let recovered = since.map(|since| since.check(head));
+        Sync {
+            epoch: head.epoch,
+            head: head.seq,
+            from: head.seq,
+            recovered,
+            ..Sync::NOTHING
+        }
+    }
+
+    /// Where the log of a room that is made now stands.
+    pub(super) fn first_head(&mut self, key: &crate::room::Key) -> (u64, u64) {
+        let inbox = match key.space {
+            Space::Inbox => self
+                .users
+                .find(&key.name, self.hash_key)
+                .and_then(|user| self.users.at(user)),
+            Space::Chat | Space::Raw => None,
+        };
+        match inbox.map(|user| user.inbox) {
+            Some(head) if head.epoch != 0 => (head.epoch, head.seq),
+            Some(_) | None => (self.fresh_epoch(), 0),
+        }
+    }
+
+    /// The name of a connection's user, or nothing in a relay.
+    pub(super) fn user_name(&self, peer: Slot) -> Option<&str> {
+        let user = self.clients.get(peer)?.user()?;
+        Some(&self.users.at(user)?.name)
+    }
+
+    /// Whether a user with this name is known at its home.
+    pub(super) fn is_held(&self, name: &str) -> bool {
+        let user = self
+            .users
+            .find(name, self.hash_key)
+            .and_then(|user| self.users.at(user));
+        user.is_some_and(|user| user.claim != Claim::Mentioned)
+    }
+
+    /// Takes `reply` to a connection that is not there any more for granted.
+    pub(super) fn is_here(&self, connection: Connection) -> bool {
+        connection.shard == self.place.shard && self.clients.get(connection.slot).is_some()
+    }
+}

@@ -1,0 +1,412 @@
+//! Joining and leaving: at the connection's side, and at the room's home.
+
+use super::clients::member_mut;
+use super::{Hub, epoch_text, shared};
+use crate::log::Head;
+use crate::mail::{Mail, Since, Sync};
+use crate::proto::{Code, Refusal, Target, event};
+use crate::room::{Connection, Key, Link, Membership, Role, Room, Space};
+use crate::slots::Slot;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+impl Hub {
+    /// Asks a room's home for membership. One that is a member already starts anew. The caller has checked that the
+    /// connection may have one more room.
+    pub(super) fn join(
+        &mut self,
+        peer: Slot,
+        key: Key,
+        since: Option<Since>,
+        echo: bool,
+        id: Option<&str>,
+    ) {
+        let user = shared(self.user_name(peer).unwrap_or_default());
+        if let Some(link) = self
+            .find(&key)
+            .and_then(|room| self.clients.membership(peer.index, room, &self.rooms))
+        {
+            self.leave(peer, link, None, None);
+        }
+        let have = self.replica_start(&key);
+        let is_home = self.home_of(key.space, &key.name) == self.place.shard;
+        if !is_home || self.may_exist(&key) {
+            let room = self.find_or_make(&key);
+            self.clients
+                .link(room, Membership::joining(peer.index, echo), &mut self.rooms);
+            if let Some(client) = self.clients.get_mut(peer) {
+                client.room_count += 1;
+            }
+        }
+        let from = self.connection(peer);
+        let join = Mail::Join {
+            room: key.clone(),
+            from,
+            user,
+            since,
+            have,
+            id: id.map(Box::from),
+        };
+        self.post_home(&key, join);
+    }
+
+    /// A connection enters a relay: it is sent what the others send, and has no other voice.
+    pub fn enter_relay(&mut self, peer: Slot, name: &str) {
+        self.join(
+            peer,
+            Key {
+                space: Space::Raw,
+                name: shared(name),
+            },
+            None,
+            false,
+            None,
+        );
+        self.settle();
+    }
+
+    /// The `seq_id` before the frames of a replica that is in step with its home.
+    fn replica_start(&self, key: &Key) -> Option<u64> {
+        let room = self.rooms.at(self.find(key)?)?;
+        match room.role {
+            Role::Replica { synced: true } => Some(room.tail.seq_before()),
+            Role::Replica { synced: false } | Role::Home(_) => None,
+        }
+    }
+
+    /// Whether a room is here, or may be made.
+    fn may_exist(&self, key: &Key) -> bool {
+        let share = self
+            .limits
+            .room_count_max
+            .div_ceil(u32::from(self.place.count)) as usize;
+        self.rooms.len() < share || self.find(key).is_some()
+    }
+
+    /// At the home: admits a connection of any shard.
+    pub(super) fn join_home(&mut self, mail: Mail) {
+        let Mail::Join {
+            ref room,
+            from,
+            ref user,
+            since,
+            have,
+            ref id,
+        } = mail
+        else {
+            return;
+        };
+        if !self.may_exist(room) {
+            self.counters.rooms_refused_total += 1;
+            let (room, id) = (room.clone(), id.clone());
+            let refused = Mail::Joined {
+                room,
+                to: from.slot,
+                outcome: Err(Code::TooManyRooms),
+                id,
+            };
+            self.post(from.shard, refused);
+            return;
+        }
+        let index = self.find_or_make(room);
+        // A room that was made just now has to hear from the log service first.
+        let Some(mail) = self.park(from.shard, mail.clone()) else {
+            return;
+        };
+        drop(mail);
+        self.touch(index);
+        let head = self.rooms.at(index).map_or(0, |room| room.tail.head());
+        if from.shard != self.place.shard
+            && let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut)
+        {
+            home.subscribe(from.shard, head).member_count += 1;
+        }
+        let sync = self.sync(index, from.shard, since, have);
+        if room.space == Space::Chat {
+            self.enter(index, user, from);
+        }
+        let members = self.member_count(index);
+        let outcome = Ok((Box::new(sync), members));
+        let answer = Mail::Joined {
+            room: room.clone(),
+            to: from.slot,
+            outcome,
+            id: id.clone(),
+        };
+        self.answer_in_order(index, from.shard, answer);
+    }
+
+    /// At the home: how a connection on a shard follows a log.
+    pub(super) fn sync(
+        &mut self,
+        index: u32,
+        shard: u16,
+        since: Option<Since>,
+        have: Option<u64>,
+    ) -> Sync {
+        let Some(room) = self.rooms.at(index) else {
+            return Sync::NOTHING;
+        };
+        let tail = &room.tail;
+        let head = tail.seq();
+        let confirmed = room.home().map_or(0, |home| home.confirmed);
+        let recovered = since.map(|since| {
+            since.check(Head {
+                epoch: room.epoch,
+                seq: head,
+            })?;
+            match room.key.space {
+                Space::Chat | Space::Raw => {
+                    tail.position_after(since.seq).map(|_| ()).ok_or("expired")
+                }
+                // An inbox is pushed from where it can be; what is gone is told by a `gap`.
+                Space::Inbox => Ok(()),
+            }
+        });
+        let from = match (recovered, since, room.key.space) {
+            (Some(Ok(())), Some(since), _) => since.seq,
+            (_, _, Space::Inbox) => confirmed,
+            (_, _, Space::Chat | Space::Raw) => head,
+        };
+        let until = have.unwrap_or(head);
+        let start = tail.position_after(from.max(tail.seq_before()));
+        let backfill = match (start, tail.position_after(until)) {
+            (Some(start), Some(end)) if shard != self.place.shard && start < end => {
+                Some(Arc::new(tail.export(start, end, false, usize::MAX).0))
+            }
+            (Some(_), Some(_)) | (None, _) | (_, None) => None,
+        };
+        Sync {
+            epoch: room.epoch,
+            head,
+            from,
+            recovered,
+            backfill,
+            confirmed,
+        }
+    }
+
+    /// At the connection's side: the home has answered.
+    pub(super) fn joined(
+        &mut self,
+        key: &Key,
+        to: Slot,
+        outcome: Result<(Box<Sync>, u32), Code>,
+        id: Option<&str>,
+    ) {
+        let room = self.find(key);
+        let link = room.and_then(|room| self.clients.membership(to.index, room, &self.rooms));
+        // The place may be another connection's by now.
+        let link = link.filter(|_| self.clients.get(to).is_some());
+        match outcome {
+            Ok((sync, members)) => {
+                if let Some(room) = room {
+                    self.sync_replica(room, &sync);
+                }
+                if key.space == Space::Chat {
+                    self.tell_joined(to, &key.name, &sync, members, id);
+                }
+                if let Some(link) = link {
+                    self.start_member(link, sync.from);
+                }
+            }
+            Err(code) => {
+                if let Some(link) = link {
+                    self.drop_membership(to, link);
+                }
+                self.refuse_join(to, key, code, id);
+            }
+        }
+    }
+
+    fn tell_joined(&mut self, to: Slot, name: &str, sync: &Sync, members: u32, id: Option<&str>) {
+        let recovery = match sync.recovered {
+            None => event::Recovery::NotAsked,
+            Some(Ok(())) => event::Recovery::Recovered,
+            Some(Err(reason)) => event::Recovery::Lost(reason),
+        };
+        let epoch = epoch_text(sync.epoch);
+        let joined = event::Joined {
+            room_id: name,
+            epoch: &epoch,
+            seq_id: sync.head,
+            members: members.into(),
+            recovery,
+            id,
+        };
+        self.effects.reply(to, |out| joined.encode(out));
+    }
+
+    fn refuse_join(&mut self, to: Slot, key: &Key, code: Code, id: Option<&str>) {
+        let refusal = Refusal {
+            code,
+            message: "there are too many rooms on this server: join one that exists".into(),
+            request: "join".into(),
+            id: id.map(Cow::Borrowed),
+            target: Some(Target::room(&key.name)),
+        };
+        self.counters.errors_total += 1;
+        self.effects
+            .reply(to, |out| event::Error::from(&refusal).encode(out));
+        if key.space == Space::Raw {
+            self.effects
+                .close(to, crate::ws::CloseCode::TRY_AGAIN, "too many rooms");
+        }
+    }
+
+    /// Lets a member read from behind message `from`.
+    pub(super) fn start_member(&mut self, link: Link, from: u64) {
+        let Some(room) = self.rooms.at_mut(link.room) else {
+            return;
+        };
+        let head = room.tail.head();
+        let position = room.tail.position_after(from);
+        let Some(member) = room.members.get_mut(link.member as usize) else {
+            return;
+        };
+        match position {
+            Some(position) => member.start(position, head),
+            None => member.start_lost(room.tail.start(), from.min(room.tail.seq_before())),
+        }
+        let is_behind = member.cursor < head || member.is_lost();
+        if is_behind {
+            self.mark_dirty(link.room);
+        }
+    }
+
+    /// At the connection's side: it leaves, and with `to` wants to be told.
+    pub(super) fn leave(&mut self, peer: Slot, link: Link, to: Option<Slot>, id: Option<&str>) {
+        let Some(room) = self.rooms.at(link.room) else {
+            return;
+        };
+        let key = room.key.clone();
+        let user = shared(self.user_name(peer).unwrap_or_default());
+        let leave = Mail::Leave {
+            room: key.clone(),
+            user,
+            to,
+            id: id.map(Box::from),
+        };
+        self.drop_membership(peer, link);
+        if key.space != Space::Inbox {
+            self.post_home(&key, leave);
+        }
+    }
+
+    /// Ends a membership on this shard; a replica without members ends with it.
+    fn drop_membership(&mut self, peer: Slot, link: Link) {
+        if self.clients.unlink(link, &mut self.rooms).is_none() {
+            return;
+        }
+        let Some(room) = self.rooms.at(link.room) else {
+            return;
+        };
+        let (is_inbox, is_empty) = (room.key.space == Space::Inbox, room.members.is_empty());
+        let is_replica = room.home().is_none();
+        if let Some(client) = self.clients.get_mut(peer)
+            && !is_inbox
+        {
+            client.room_count -= 1;
+        }
+        if is_empty && is_replica && !is_inbox {
+            self.remove_room(link.room);
+        }
+    }
+
+    /// At the home: a connection of `from` has left.
+    pub(super) fn leave_home(
+        &mut self,
+        from: u16,
+        key: &Key,
+        user: &str,
+        to: Option<Slot>,
+        id: Option<&str>,
+    ) {
+        let Some(index) = self.find(key) else { return };
+        if let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut)
+            && let Some(subscriber) = home.subscriber(from)
+        {
+            subscriber.member_count = subscriber.member_count.saturating_sub(1);
+            if subscriber.member_count == 0 {
+                // Answers that wait behind frames would wait for ever.
+                let answers = std::mem::take(&mut subscriber.answers);
+                home.subscribers
+                    .retain(|subscriber| subscriber.shard != from);
+                answers
+                    .into_iter()
+                    .for_each(|(_, answer)| self.post(from, answer));
+            }
+        }
+        if key.space == Space::Chat {
+            self.exit(index, user);
+        }
+        self.touch(index);
+        if let Some(to) = to {
+            self.tell_left(
+                Connection {
+                    shard: from,
+                    slot: to,
+                },
+                index,
+                id,
+            );
+        }
+        self.drop_if_idle(index);
+    }
+
+    fn tell_left(&mut self, to: Connection, index: u32, id: Option<&str>) {
+        let Some(room) = self.rooms.at(index) else {
+            return;
+        };
+        let (name, epoch, seq_id) = (
+            room.key.name.clone(),
+            epoch_text(room.epoch),
+            room.tail.seq(),
+        );
+        let members = u64::from(self.member_count(index));
+        let left = event::Left {
+            room_id: &name,
+            epoch: &epoch,
+            seq_id,
+            members,
+            id,
+        };
+        self.reply(to, false, |out| left.encode(out));
+    }
+
+    /// A connection has gone: it leaves everything.
+    pub fn disconnect(&mut self, peer: Slot) {
+        if self.clients.get(peer).is_none() {
+            return;
+        }
+        loop {
+            let Some(link) = self.clients.links(peer.index, &self.rooms).next() else {
+                break;
+            };
+            self.leave(peer, link, None, None);
+        }
+        self.drop_identity(peer);
+        self.clients.remove(peer);
+        self.settle();
+    }
+
+    /// The membership that a command is about, if the connection has it.
+    pub(super) fn joined_room(&self, peer: Slot, space: Space, name: &str) -> Option<Link> {
+        let room = self.rooms.find(space, name, self.hash_key)?;
+        self.clients.membership(peer.index, room, &self.rooms)
+    }
+
+    /// Lets an author's own frame be looked for before its backlog is sent.
+    pub(super) fn mark_own(&mut self, room: u32, author: Connection) {
+        if !self.is_here(author) {
+            return;
+        }
+        if let Some(link) = self
+            .clients
+            .membership(author.slot.index, room, &self.rooms)
+            && let Some(member) = member_mut(&mut self.rooms, link)
+        {
+            member.has_own = true;
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! The rooms and users of one shard: commands go in, effects and mail come out.
+//!
+//! The hub knows connections only by their slot. A command is checked where its connection is, then sent to the home
+//! of its room or user, which may be this shard; there it is applied, and the answer comes back the same way.
+//!
+//! | file | what |
+//! |---|---|
+//! | `clients` | which user a connection is, and the ring of its memberships |
+//! | `identity` | claims of names, guests, the `welcome` |
+//! | `command` | the commands of the protocol, at the connection's side |
+//! | `join` | joining and leaving, at both sides |
+//! | `publish` | messages and signals on their way into a log |
+//! | `append` | answers of the log service, and frames into segments |
+//! | `presence` | who is there, and telling it |
+//! | `pages` | history and members, at the home |
+//! | `replica` | frames between a home and its replicas |
+//! | `upkeep` | timers, memory, rooms that nobody needs |
+
+mod append;
+mod clients;
+mod command;
+mod identity;
+mod join;
+mod pages;
+mod presence;
+mod publish;
+mod replica;
+mod upkeep;
+
+pub use clients::{Client, Clients, Identity};
+pub use command::since_of;
+pub use identity::Hello;
+
+use crate::counters::Counters;
+use crate::effects::Effects;
+use crate::hashing::HashKey;
+use crate::limits::{Limits, MAIL_BYTES_MAX};
+use crate::log::{LogPort, Request, Submission};
+use crate::mail::Mail;
+use crate::room::{Connection, Fan, Key, Link, Opening, Role, Room, Rooms, Space};
+use crate::slots::Slot;
+use crate::timers::{Tick, Wheel, tick_at};
+use crate::users::Users;
+use hashbrown::HashMap;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The two clocks, read once per turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since the start of the process; never runs backwards.
+    pub mono_ms: u64,
+    /// Milliseconds since the Unix epoch, for people.
+    pub unix_ms: u64,
+}
+
+impl Now {
+    /// The tick of the timers.
+    pub fn tick(self) -> Tick {
+        tick_at(self.mono_ms)
+    }
+}
+
+/// Mail of one turn for one shard.
+#[derive(Debug, Default)]
+struct Outbox {
+    mail: Vec<Mail>,
+    bytes: usize,
+    /// Bytes that wait in the FIFO, as the shell last said.
+    backlog_bytes: usize,
+}
+
+/// Where a hub stands among the shards of its process.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// This shard.
+    pub shard: u16,
+    /// How many there are.
+    pub count: u16,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Hub {
+    place: Place,
+    hash_key: HashKey,
+    limits: Limits,
+    durable: bool,
+    rng: StdRng,
+    now: Now,
+    /// The rooms of this shard.
+    pub rooms: Rooms,
+    users: Users,
+    clients: Clients,
+    /// What is to be done to connections.
+    pub effects: Effects,
+    /// What was counted.
+    pub counters: Counters,
+    /// Rooms that wait for their pass of the fan-out, oldest first.
+    pub dirty: VecDeque<Slot>,
+    outboxes: Vec<Outbox>,
+    /// Mail to this shard itself, taken after each command.
+    local: VecDeque<Mail>,
+    submission: Submission,
+    /// Homes whose replicas may be behind.
+    unsent: Vec<Slot>,
+    timers: Wheel,
+    claims: HashMap<u32, IpAddr, HashKey>,
+    claims_by_address: HashMap<IpAddr, u32, HashKey>,
+    log_bytes: usize,
+    hour: u16,
+    name: String,
+    text: Vec<u8>,
+    frame: Vec<u8>,
+}
+
+impl Hub {
+    /// A hub without rooms. `seed` feeds everything random; `hash_key` is the same on all shards.
+    pub fn new(
+        place: Place,
+        limits: Limits,
+        durable: bool,
+        hash_key: HashKey,
+        seed: [u8; 32],
+    ) -> Hub {
+        Hub {
+            place,
+            hash_key,
+            limits,
+            durable,
+            rng: StdRng::from_seed(seed),
+            now: Now {
+                mono_ms: 0,
+                unix_ms: 0,
+            },
+            rooms: Rooms::default(),
+            users: Users::default(),
+            clients: Clients::default(),
+            effects: Effects::default(),
+            counters: Counters::default(),
+            dirty: VecDeque::new(),
+            outboxes: (0..place.count).map(|_| Outbox::default()).collect(),
+            local: VecDeque::new(),
+            submission: Submission::default(),
+            unsent: Vec::new(),
+            timers: Wheel::new(0),
+            claims: HashMap::with_hasher(hash_key),
+            claims_by_address: HashMap::with_hasher(hash_key),
+            log_bytes: 0,
+            hour: 0,
+            name: String::new(),
+            text: Vec::new(),
+            frame: Vec::new(),
+        }
+    }
+
+    /// Sets the clocks of a turn.
+    pub fn begin(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// Takes one piece of mail of another shard.
+    pub fn take(&mut self, from: u16, mail: Mail) {
+        self.counters.mail_total += 1;
+        self.deliver(from, mail);
+        self.settle();
+    }
+
+    /// Submits what was said to the log service and applies what it answers, until it has no more answers now.
+    pub fn commit(&mut self, log: &mut impl LogPort) {
+        loop {
+            if !self.submission.is_empty() {
+                log.submit(std::mem::take(&mut self.submission), self.now.unix_ms);
+            }
+            let Some(answers) = log.take() else { return };
+            self.answered(answers);
+            self.settle();
+        }
+    }
+
+    /// Mail of this turn for another shard.
+    pub fn outgoing(&mut self, to: u16) -> Vec<Mail> {
+        let Some(outbox) = self.outboxes.get_mut(usize::from(to)) else {
+            return Vec::new();
+        };
+        outbox.bytes = 0;
+        std::mem::take(&mut outbox.mail)
+    }
+
+    /// How much mail waits in the FIFO to another shard.
+    pub fn backlog(&mut self, to: u16, bytes: usize) {
+        if let Some(outbox) = self.outboxes.get_mut(usize::from(to)) {
+            outbox.backlog_bytes = bytes;
+        }
+    }
+
+    /// Whether mail to a shard has to wait.
+    fn is_full(&self, to: u16) -> bool {
+        self.outboxes
+            .get(usize::from(to))
+            .is_some_and(|outbox| outbox.bytes + outbox.backlog_bytes > MAIL_BYTES_MAX)
+    }
+
+    /// The shard that a name belongs to.
+    fn home_of(&self, space: Space, name: &str) -> u16 {
+        HashKey::shard(Key::hash(space, name, self.hash_key), self.place.count)
+    }
+
+    fn post(&mut self, to: u16, mail: Mail) {
+        if to == self.place.shard {
+            self.local.push_back(mail);
+        } else if let Some(outbox) = self.outboxes.get_mut(usize::from(to)) {
+            outbox.bytes += mail.bytes();
+            outbox.mail.push(mail);
+        }
+    }
+
+    /// Posts a command to the home of its room.
+    fn post_home(&mut self, room: &Key, mail: Mail) {
+        let home = self.home_of(room.space, &room.name);
+        self.post(home, mail);
+    }
+
+    /// Takes the mail that this shard wrote to itself.
+    fn settle(&mut self) {
+        while let Some(mail) = self.local.pop_front() {
+            self.deliver(self.place.shard, mail);
+        }
+    }
+
+    fn deliver(&mut self, from: u16, mail: Mail) {
+        if let Some(mail) = self.park(from, mail) {
+            self.apply(from, mail);
+        }
+    }
+
+    /// Sets mail aside for a room whose log is not open yet. Gives back what need not wait.
+    fn park(&mut self, from: u16, mail: Mail) -> Option<Mail> {
+        let Some(index) = mail.home_room().and_then(|key| self.find(key)) else {
+            return Some(mail);
+        };
+        match self
+            .rooms
+            .at_mut(index)
+            .and_then(Room::home_mut)
+            .map(|home| &mut home.opening)
+        {
+            Some(Opening::Asked(parked)) => {
+                parked.push((from, mail));
+                None
+            }
+            Some(Opening::Open) | None => Some(mail),
+        }
+    }
+
+    fn apply(&mut self, from: u16, mail: Mail) {
+        match mail {
+            Mail::Claim { .. } => self.claim(mail),
+            Mail::Claimed {
+                to,
+                name,
+                outcome,
+                id,
+            } => self.claimed(to, &name, outcome, id.as_deref()),
+            Mail::Gone { name } => self.gone(from, &name),
+            Mail::Join { .. } => self.join_home(mail),
+            Mail::Joined {
+                room,
+                to,
+                outcome,
+                id,
+            } => self.joined(&room, to, outcome, id.as_deref()),
+            Mail::Leave { room, user, to, id } => {
+                self.leave_home(from, &room, &user, to, id.as_deref());
+            }
+            Mail::Publish { room, from, letter } => self.publish_home(&room, from, &letter.draft()),
+            Mail::Copy {
+                room,
+                from,
+                dedupe,
+                letter,
+            } => self.copy_home(&room, from, dedupe, &letter),
+            Mail::Relay { room, from, frame } => self.relay_home(&room, from, &frame),
+            Mail::Signal { room, from, letter } => self.signal_home(&room, from, &letter.draft()),
+            Mail::History {
+                room,
+                from,
+                page,
+                id,
+            } => self.history_home(&room, from, page, id.as_deref()),
+            Mail::Who { room, from, id } => self.who_home(&room, from, id.as_deref()),
+            Mail::Confirm { room, seq } => self.confirm_home(&room, seq),
+            Mail::Frames { room, epoch, batch } => self.follow(from, &room, epoch, &batch),
+            Mail::Took { room, bytes } => self.credited(from, &room, bytes),
+            Mail::Reply { to, frame, is_ack } => {
+                if is_ack {
+                    self.clients.acked(to);
+                }
+                self.effects.frame(to, &frame);
+            }
+        }
+    }
+
+    fn find(&self, key: &Key) -> Option<u32> {
+        self.rooms.find(key.space, &key.name, self.hash_key)
+    }
+
+    /// The room with this key, made if there is none; its home part too, where this is its home.
+    fn find_or_make(&mut self, key: &Key) -> u32 {
+        if let Some(index) = self.find(key) {
+            return index;
+        }
+        let is_home = self.home_of(key.space, &key.name) == self.place.shard;
+        let role = if is_home {
+            self.new_home(key.space)
+        } else {
+            Role::Replica { synced: false }
+        };
+        let (epoch, seq) = self.first_head(key);
+        let mut room = Room::new(key.clone(), role, epoch, seq);
+        room.touched = self.now.tick();
+        let index = self.rooms.insert(room, self.hash_key);
+        if is_home {
+            if key.space != Space::Raw {
+                let (log, key) = (self.rooms.slot_at(index), key.clone());
+                let hint = crate::log::Head { epoch, seq };
+                self.submission
+                    .requests
+                    .push(Request::Open { log, key, hint });
+            }
+            self.arm_room(index, self.now.tick() + 1);
+        }
+        index
+    }
+
+    /// Answers a connection, on this shard or another.
+    fn reply(&mut self, to: Connection, is_ack: bool, encode: impl FnOnce(&mut Vec<u8>)) {
+        if to.shard == self.place.shard {
+            if is_ack {
+                self.clients.acked(to.slot);
+            }
+            self.effects.reply(to.slot, encode);
+            return;
+        }
+        self.text.clear();
+        encode(&mut self.text);
+        let mut frame = Vec::with_capacity(self.text.len() + 10);
+        crate::ws::frame::encode(&mut frame, crate::ws::Opcode::Text, &self.text);
+        self.post(
+            to.shard,
+            Mail::Reply {
+                to: to.slot,
+                frame: frame.into(),
+                is_ack,
+            },
+        );
+    }
+
+    /// Lets a room wait for its pass.
+    fn mark_dirty(&mut self, index: u32) {
+        let slot = self.rooms.slot_at(index);
+        let Some(room) = self.rooms.at_mut(index) else {
+            return;
+        };
+        if room.fan == Fan::Idle && !room.members.is_empty() {
+            room.fan = Fan::Waiting;
+            self.dirty.push_back(slot);
+        }
+        if room.members.is_empty() {
+            room.released = room.tail.head();
+        }
+        if room.home().is_some_and(|home| !home.subscribers.is_empty())
+            && !self.unsent.contains(&slot)
+        {
+            self.unsent.push(slot);
+        }
+    }
+
+    /// The membership of a connection that was served last.
+    pub fn ring(&self, peer: u32) -> Option<Link> {
+        self.clients
+            .at(peer)
+            .map(|client| client.ring)
+            .filter(|link| *link != Link::NONE)
+    }
+
+    /// Every membership of a connection, the one to be served next first.
+    pub fn links(&self, peer: u32) -> impl Iterator<Item = Link> {
+        self.clients.links(peer, &self.rooms)
+    }
+
+    /// A membership was served: the others have their turn before it.
+    pub fn turn_ring(&mut self, peer: u32, served: Link) {
+        self.clients.turn_ring(peer, served);
+    }
+
+    /// A random time, so that not everyone comes back at once.
+    pub fn spread_ms(&mut self, from: u64, to: u64) -> u64 {
+        from + self.rng.next_u64() % (to - from)
+    }
+
+    fn connection(&self, slot: Slot) -> Connection {
+        Connection {
+            shard: self.place.shard,
+            slot,
+        }
+    }
+
+    fn fresh_epoch(&mut self) -> u64 {
+        self.rng.next_u64() | 1
+    }
+
+    /// A text of random hexadecimal digits, two for each of `bytes`.
+    fn random_hex(&mut self, bytes: usize) -> String {
+        (0..bytes)
+            .map(|_| format!("{:02x}", self.rng.next_u32() & 0xff))
+            .collect()
+    }
+}
+
+/// How an epoch is written.
+fn epoch_text(epoch: u64) -> String {
+    format!("{epoch:016x}")
+}
+
+/// Reads an epoch; one that was not written by this program is none of its epochs.
+fn parse_epoch(text: &str) -> u64 {
+    u64::from_str_radix(text, 16).unwrap_or(0)
+}
+
+fn shared(name: &str) -> Arc<str> {
+    Arc::from(name)
+}

@@ -1,0 +1,209 @@
+//! Reading a log backwards, and naming who is there: answered by the home.
+
+use super::{Hub, epoch_text};
+use crate::limits::{HISTORY_BYTES_MAX, PRESENCE_MEMBER_COUNT_MAX};
+use crate::mail::Page;
+use crate::proto::event;
+use crate::room::{Connection, Key, Room, Tail};
+use crate::ws::frame::payload_of;
+use std::sync::Arc;
+
+impl Hub {
+    /// At the home: a page of history from what memory keeps.
+    pub(super) fn history_home(
+        &mut self,
+        key: &Key,
+        from: Connection,
+        page: Page,
+        id: Option<&str>,
+    ) {
+        let target = key.target();
+        let Some(room) = self.find(key).and_then(|index| self.rooms.at(index)) else {
+            // An inbox that never had a message.
+            let epoch = epoch_text(self.first_head(key).0);
+            let history = event::History {
+                target: &target,
+                epoch: &epoch,
+                more: false,
+                id,
+            };
+            self.reply(from, false, |out| history.encode([], out));
+            return;
+        };
+        let (first, last, more) = window(&room.tail, page);
+        let epoch = epoch_text(room.epoch);
+        let history = event::History {
+            target: &target,
+            epoch: &epoch,
+            more,
+            id,
+        };
+        let mut text = Vec::new();
+        history.encode(messages(&room.tail, first, last), &mut text);
+        self.reply(from, false, |out| out.extend_from_slice(&text));
+    }
+
+    /// At the home: the members of a room.
+    pub(super) fn who_home(&mut self, key: &Key, from: Connection, id: Option<&str>) {
+        let Some(index) = self.find(key) else { return };
+        let Some(home) = self.rooms.at(index).and_then(Room::home) else {
+            return;
+        };
+        let name = Arc::clone(&key.name);
+        let presence = event::Presence {
+            room_id: &name,
+            count: home.presence.len() as u64,
+            id,
+        };
+        let names = home
+            .presence
+            .keys()
+            .filter_map(|user| self.users.at(*user))
+            .map(|user| &*user.name);
+        let mut text = Vec::new();
+        presence.encode_with(names.take(PRESENCE_MEMBER_COUNT_MAX), &mut text);
+        self.reply(from, false, |out| out.extend_from_slice(&text));
+    }
+}
+
+/// The first and last `seq_id` of a page (empty where the last is before the first), and whether the log goes on in
+/// the direction paged.
+fn window(tail: &Tail, page: Page) -> (u64, u64, bool) {
+    let kept = tail.seq_before() + 1;
+    let count = (page.count as u64).max(1);
+    match (page.after, page.before) {
+        (Some(after), before) => {
+            let first = after.saturating_add(1).max(kept);
+            let end = before
+                .map_or(tail.seq(), |before| before.saturating_sub(1))
+                .min(tail.seq());
+            let last = forward(tail, first, end.min(first.saturating_add(count - 1)));
+            (first, last, last < end)
+        }
+        (None, before) => {
+            let last = before
+                .map_or(tail.seq(), |before| before.saturating_sub(1))
+                .min(tail.seq());
+            let first = last.saturating_sub(count - 1).max(kept);
+            let first = backward(tail, first, last);
+            (first, last, first > kept && last >= first)
+        }
+    }
+}
+
+/// The last of `first..=last` that fits a page which starts at `first`.
+fn forward(tail: &Tail, first: u64, last: u64) -> u64 {
+    let mut bytes = 0;
+    (first..=last)
+        .take_while(|seq| fits(tail, *seq, &mut bytes))
+        .last()
+        .unwrap_or(last)
+}
+
+/// The first of `first..=last` that fits a page which ends at `last`.
+fn backward(tail: &Tail, first: u64, last: u64) -> u64 {
+    let mut bytes = 0;
+    (first..=last)
+        .rev()
+        .take_while(|seq| fits(tail, *seq, &mut bytes))
+        .last()
+        .unwrap_or(first)
+}
+
+/// Whether one more message fits; the first always does.
+fn fits(tail: &Tail, seq: u64, bytes: &mut usize) -> bool {
+    let is_first = *bytes == 0;
+    *bytes += tail
+        .numbered_frame(seq)
+        .map_or(0, |frame| frame.bytes.len());
+    is_first || *bytes <= HISTORY_BYTES_MAX
+}
+
+fn messages(tail: &Tail, first: u64, last: u64) -> impl Iterator<Item = &[u8]> {
+    (first..=last)
+        .filter_map(|seq| tail.numbered_frame(seq))
+        .map(|frame| payload_of(frame.bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::room::Kind;
+
+    fn tail(bytes: usize) -> Tail {
+        let mut tail = Tail::new(10);
+        for _ in 0..10 {
+            tail.append(&vec![b'x'; bytes], Kind::Numbered, Connection::NONE);
+        }
+        tail
+    }
+
+    #[test]
+    fn pages_are_windows_within_what_is_kept() {
+        let tail = tail(100);
+        let page = |before, after, count| {
+            window(
+                &tail,
+                Page {
+                    before,
+                    after,
+                    count,
+                },
+            )
+        };
+        assert_eq!(page(None, None, 50), (11, 20, false));
+        assert_eq!(page(None, None, 3), (18, 20, true));
+        assert_eq!(page(Some(18), None, 3), (15, 17, true));
+        assert_eq!(page(Some(13), None, 3), (11, 12, false));
+        assert_eq!(page(None, Some(10), 3), (11, 13, true));
+        assert_eq!(page(None, Some(0), 3), (11, 13, true));
+        assert_eq!(page(None, Some(17), 3), (18, 20, false));
+        // Nothing there: an empty window, and nothing more.
+        for (first, last, more) in [
+            page(Some(11), None, 3),
+            page(None, Some(20), 3),
+            page(Some(1), None, 3),
+        ] {
+            assert!(first > last && !more, "{first} {last} {more}");
+        }
+    }
+
+    #[test]
+    fn a_page_ends_at_its_bytes_but_holds_one_message() {
+        let big = tail(HISTORY_BYTES_MAX / 2 - 1);
+        assert_eq!(
+            window(
+                &big,
+                Page {
+                    before: None,
+                    after: None,
+                    count: 50
+                }
+            ),
+            (19, 20, true)
+        );
+        assert_eq!(
+            window(
+                &big,
+                Page {
+                    before: None,
+                    after: Some(12),
+                    count: 50
+                }
+            ),
+            (13, 14, true)
+        );
+        let huge = tail(HISTORY_BYTES_MAX + 1);
+        assert_eq!(
+            window(
+                &huge,
+                Page {
+                    before: None,
+                    after: None,
+                    count: 50
+                }
+            ),
+            (20, 20, true)
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! Messages, signals and relayed frames on their way into a log.
+
+use super::Hub;
+use crate::limits::ROOM_BACKLOG_BYTES_MAX;
+use crate::log::Draft;
+use crate::mail::{Letter, Mail};
+use crate::proto::{Code, Refusal, event};
+use crate::room::{Connection, Key, Kind, Link, Role, Room, Space};
+use crate::slots::Slot;
+use crate::ws::Opcode;
+use crate::ws::frame;
+use std::borrow::Cow;
+
+impl Hub {
+    /// At the connection's side: a message to a room or an inbox.
+    pub(super) fn publish(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
+        if let Some(client) = self.clients.get_mut(from.slot) {
+            client.awaited_acks = client.awaited_acks.saturating_add(1);
+        }
+        let is_open = self
+            .find(key)
+            .and_then(|index| self.rooms.at(index))
+            .and_then(Room::home)
+            .is_some_and(|home| matches!(home.opening, crate::room::Opening::Open));
+        if is_open {
+            self.publish_home(key, from, draft);
+        } else {
+            let letter = Box::new(Letter::new(draft));
+            self.post_home(
+                key,
+                Mail::Publish {
+                    room: key.clone(),
+                    from,
+                    letter,
+                },
+            );
+        }
+    }
+
+    /// At the home: hands a message to the log service.
+    pub(super) fn publish_home(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
+        let Some(index) = self.log_of(key, from, draft) else {
+            return;
+        };
+        let dedupe = draft.id.map(|id| {
+            self.hash_key
+                .wide(&[draft.sender.as_bytes(), id.as_bytes()])
+        });
+        self.submit(index, from, dedupe, false, draft);
+    }
+
+    /// The log that a message goes to, if its sender may write there.
+    fn log_of(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) -> Option<u32> {
+        match key.space {
+            Space::Chat | Space::Raw => {
+                let index = self.find(key);
+                let user = self.users.find(draft.sender, self.hash_key);
+                let is_member = index.is_some_and(|index| {
+                    let home = self.rooms.at(index).and_then(Room::home);
+                    home.zip(user)
+                        .is_some_and(|(home, user)| home.presence.contains_key(&user))
+                });
+                if !is_member {
+                    self.refuse(
+                        from,
+                        key,
+                        draft,
+                        Code::NotJoined,
+                        "join the room before sending to it",
+                    );
+                    return None;
+                }
+                index
+            }
+            Space::Inbox => {
+                if !self.is_held(&key.name) {
+                    self.refuse(
+                        from,
+                        key,
+                        draft,
+                        Code::UnknownUser,
+                        "nobody holds this name",
+                    );
+                    return None;
+                }
+                if self.is_inbox_full(key, draft) {
+                    self.counters.inbox_full_total += 1;
+                    let text = "the inbox is full: send again when its user has read it";
+                    self.refuse(from, key, draft, Code::Overloaded, text);
+                    return None;
+                }
+                let index = self.find_or_make(key);
+                if self.is_opening(index) {
+                    let letter = Box::new(Letter::new(draft));
+                    self.post_home(
+                        key,
+                        Mail::Publish {
+                            room: key.clone(),
+                            from,
+                            letter,
+                        },
+                    );
+                    return None;
+                }
+                Some(index)
+            }
+        }
+    }
+
+    fn is_opening(&self, index: u32) -> bool {
+        let home = self.rooms.at(index).and_then(Room::home);
+        home.is_some_and(|home| matches!(home.opening, crate::room::Opening::Asked(_)))
+    }
+
+    fn is_inbox_full(&self, key: &Key, draft: &Draft<'_>) -> bool {
+        let Some(room) = self.find(key).and_then(|index| self.rooms.at(index)) else {
+            return false;
+        };
+        let Some(home) = room.home() else {
+            return false;
+        };
+        let from = room
+            .tail
+            .position_after(home.confirmed.max(room.tail.seq_before()));
+        let waiting = from.map_or(0, |from| (room.tail.head() - from) as usize);
+        waiting + home.submitted_bytes + draft_bytes(draft) > self.limits.inbox_bytes_max
+    }
+
+    /// Puts a message into this turn's submission.
+    pub(super) fn submit(
+        &mut self,
+        index: u32,
+        from: Connection,
+        dedupe: Option<u128>,
+        is_copy: bool,
+        draft: &Draft<'_>,
+    ) {
+        let log = self.rooms.slot_at(index);
+        self.submission.append(log, from, dedupe, is_copy, draft);
+        if let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut) {
+            home.submitted_bytes += draft_bytes(draft);
+        }
+    }
+
+    /// At the sender's home: keeps its own copy of a private message.
+    pub(super) fn copy_home(&mut self, key: &Key, from: Connection, dedupe: u128, letter: &Letter) {
+        if !self.is_held(&key.name) {
+            return;
+        }
+        let index = self.find_or_make(key);
+        if self.is_opening(index) {
+            let letter = Box::new(letter.clone());
+            self.post_home(
+                key,
+                Mail::Copy {
+                    room: key.clone(),
+                    from,
+                    dedupe,
+                    letter,
+                },
+            );
+            return;
+        }
+        self.submit(index, from, Some(dedupe), true, &letter.draft());
+    }
+
+    /// At the connection's side: something for whoever is there now.
+    pub(super) fn signal(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
+        let letter = Box::new(Letter::new(draft));
+        self.post_home(
+            key,
+            Mail::Signal {
+                room: key.clone(),
+                from,
+                letter,
+            },
+        );
+    }
+
+    /// At the home: lets a signal pass.
+    pub(super) fn signal_home(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
+        let index = match key.space {
+            Space::Chat | Space::Raw => self.find(key),
+            Space::Inbox if !self.is_held(&key.name) => {
+                self.refuse_signal(from, key, draft);
+                return;
+            }
+            Space::Inbox => Some(self.find_or_make(key)),
+        };
+        let Some(index) = index else { return };
+        self.counters.signals_total += 1;
+        let target = key.target();
+        let timestamp = self.now.unix_ms;
+        let signal = event::Signal {
+            target: &target,
+            sender: draft.sender,
+            content: draft.content,
+            timestamp,
+        };
+        self.encode_frame(|out| signal.encode(out));
+        self.append(index, Kind::Passing, from);
+    }
+
+    /// A frame of a relay, which goes to all others as it is.
+    pub fn relay(&mut self, peer: Slot, opcode: Opcode, payload: &[u8]) {
+        let Some(link) = self.clients.links(peer.index, &self.rooms).next() else {
+            return;
+        };
+        self.counters.raw_frames_total += 1;
+        self.frame.clear();
+        frame::encode(&mut self.frame, opcode, payload);
+        let from = self.connection(peer);
+        let Some(room) = self.rooms.at(link.room) else {
+            return;
+        };
+        match room.role {
+            Role::Home(_) => self.append(link.room, Kind::Numbered, from),
+            Role::Replica { .. } => {
+                let room = room.key.clone();
+                let frame = self.frame.as_slice().into();
+                self.post_home(&room.clone(), Mail::Relay { room, from, frame });
+            }
+        }
+    }
+
+    /// At a relay's home: a frame of another shard.
+    pub(super) fn relay_home(&mut self, key: &Key, from: Connection, frame: &[u8]) {
+        let Some(index) = self.find(key) else { return };
+        self.frame.clear();
+        self.frame.extend_from_slice(frame);
+        self.append(index, Kind::Numbered, from);
+    }
+
+    /// Whether what `peer` sends to this room has to wait: its fan-out, or the mail to its home, is behind.
+    pub fn is_pushed_back(&self, space: Space, name: &str) -> bool {
+        let home = self.home_of(space, name);
+        if home != self.place.shard {
+            return self.is_full(home);
+        }
+        let index = self.rooms.find(space, name, self.hash_key);
+        index
+            .and_then(|index| self.rooms.at(index))
+            .is_some_and(is_behind)
+    }
+
+    /// The same for the relay that a connection is in.
+    pub fn is_relay_pushed_back(&self, peer: Slot) -> bool {
+        let Some(Link { room, .. }) = self.clients.links(peer.index, &self.rooms).next() else {
+            return false;
+        };
+        self.rooms.at(room).is_some_and(|room| match room.role {
+            Role::Home(_) => is_behind(room),
+            Role::Replica { .. } => self.is_full(self.home_of(room.key.space, &room.key.name)),
+        })
+    }
+
+    /// Answers a message with an error.
+    pub(super) fn refuse(
+        &mut self,
+        from: Connection,
+        key: &Key,
+        draft: &Draft<'_>,
+        code: Code,
+        text: &'static str,
+    ) {
+        let refusal = refusal(key, draft, code, text, "message");
+        self.send_refusal(from, &refusal, true);
+    }
+
+    fn refuse_signal(&mut self, from: Connection, key: &Key, draft: &Draft<'_>) {
+        let refusal = refusal(
+            key,
+            draft,
+            Code::UnknownUser,
+            "nobody holds this name",
+            "signal",
+        );
+        self.send_refusal(from, &refusal, false);
+    }
+
+    fn send_refusal(&mut self, from: Connection, refusal: &Refusal<'_>, is_ack: bool) {
+        self.counters.errors_total += 1;
+        let retryable = refusal.code.retryable();
+        let retry_after_ms = retryable.then_some(RETRY_AFTER_MS);
+        let error = event::Error {
+            refusal,
+            retryable,
+            retry_after_ms,
+        };
+        self.reply(from, is_ack, |out| error.encode(out));
+    }
+}
+
+/// How soon a client may repeat what was refused for want of room.
+const RETRY_AFTER_MS: u64 = 1000;
+
+fn refusal<'a>(
+    key: &'a Key,
+    draft: &Draft<'a>,
+    code: Code,
+    text: &'static str,
+    request: &'static str,
+) -> Refusal<'a> {
+    let id = draft.id.map(Cow::Borrowed);
+    Refusal {
+        code,
+        message: text.into(),
+        request: request.into(),
+        id,
+        target: Some(key.target()),
+    }
+}
+
+/// Whether a room has more on its way than its fan-out shall hold.
+fn is_behind(room: &Room) -> bool {
+    let submitted = room.home().map_or(0, |home| home.submitted_bytes);
+    (room.tail.head() - room.released) as usize + submitted > ROOM_BACKLOG_BYTES_MAX
+}
+
+/// About what a message adds to a log, in bytes.
+pub(super) fn draft_bytes(draft: &Draft<'_>) -> usize {
+    draft.content.len() + draft.metadata.map_or(0, str::len) + 128
+}

@@ -1,0 +1,286 @@
+//! What happens by itself: timers of rooms, memory, rooms and names that nobody needs any more.
+
+use super::Hub;
+use crate::log::{Head, Request};
+use crate::room::{Opening, Progress, Room, Space};
+use crate::slots::Slot;
+use crate::timers::{Tick, ticks};
+use crate::users::Claim;
+use crate::ws::CloseCode;
+
+const TICKS_PER_HOUR: Tick = 36_000;
+
+impl Hub {
+    /// Runs what is due.
+    pub fn expire(&mut self) {
+        let mut fired = Vec::new();
+        self.timers.advance(self.now.tick(), &mut fired);
+        for (index, tick) in fired {
+            let home = self.rooms.at_mut(index).and_then(Room::home_mut);
+            if let Some(home) = home.filter(|home| home.armed == tick) {
+                home.armed = 0;
+                self.room_due(index);
+            }
+        }
+        let hour = u16::try_from(self.now.tick() / TICKS_PER_HOUR).unwrap_or(u16::MAX);
+        if hour != self.hour {
+            self.hour = hour;
+            self.release_names();
+        }
+        self.settle();
+    }
+
+    /// The next tick at which something may be due.
+    pub fn next_tick(&self) -> Option<Tick> {
+        self.timers.next()
+    }
+
+    /// Lets a room's timer fire at `tick`, or before.
+    pub(super) fn arm_room(&mut self, index: u32, tick: Tick) {
+        let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut) else {
+            return;
+        };
+        if home.armed == 0 || tick < home.armed {
+            home.armed = self.timers.arm(index, tick);
+        }
+    }
+
+    fn room_due(&mut self, index: u32) {
+        self.tell_leaves(index);
+        self.tell_count(index);
+        self.drop_if_idle(index);
+        let hold = ticks(self.limits.room_hold_ms);
+        let Some(room) = self.rooms.at(index) else {
+            return;
+        };
+        let Some(home) = room.home() else { return };
+        let leave = home.leaving.front().map(|pending| pending.tick);
+        let count = home.count_changed.then_some(home.count_tick);
+        let end =
+            (home.is_deserted() && room.key.space == Space::Chat).then_some(room.touched + hold);
+        if let Some(tick) = [leave, count, end].into_iter().flatten().min() {
+            self.arm_room(index, tick);
+        }
+    }
+
+    pub(super) fn touch(&mut self, index: u32) {
+        let now = self.now.tick();
+        if let Some(room) = self.rooms.at_mut(index) {
+            room.touched = now;
+        }
+    }
+
+    /// Drops a room that nobody is in and whose log nobody can want: an empty one at once, one with messages after
+    /// the time for which it is held.
+    pub(super) fn drop_if_idle(&mut self, index: u32) {
+        let hold = ticks(self.limits.room_hold_ms);
+        let Some(room) = self.rooms.at(index) else {
+            return;
+        };
+        let is_deserted =
+            room.members.is_empty() && room.home().is_some_and(|home| home.is_deserted());
+        let is_over = match room.key.space {
+            Space::Raw => true,
+            Space::Chat => room.tail.seq() == 0 || self.now.tick() >= room.touched + hold,
+            Space::Inbox => false,
+        };
+        if is_deserted && is_over {
+            self.remove_room(index);
+        }
+    }
+
+    /// Forgets a room. Whoever is still linked to it is unlinked.
+    pub(super) fn remove_room(&mut self, index: u32) {
+        while let Some(last) = self
+            .rooms
+            .at(index)
+            .and_then(|room| room.members.len().checked_sub(1))
+        {
+            let link = crate::room::Link {
+                room: index,
+                member: u32::try_from(last).unwrap_or(u32::MAX),
+            };
+            if self.clients.unlink(link, &mut self.rooms).is_none() {
+                break;
+            }
+        }
+        let log = self.rooms.slot_at(index);
+        let Some(room) = self.rooms.remove(index, self.hash_key) else {
+            return;
+        };
+        self.log_bytes -= room.tail.memory();
+        if room.home().is_none() || room.key.space == Space::Raw {
+            return;
+        }
+        if room
+            .home()
+            .is_some_and(|home| matches!(home.opening, Opening::Open))
+        {
+            self.submission.requests.push(Request::Close { log });
+        }
+        if room.key.space == Space::Inbox
+            && let Some(user) = self.users.find(&room.key.name, self.hash_key)
+            && let Some(user) = self.users.at_mut(user)
+        {
+            user.inbox = Head {
+                epoch: room.epoch,
+                seq: room.tail.seq(),
+            };
+        }
+    }
+
+    /// Drops what a room keeps beyond its bound, once a pass has brought everyone awake past it.
+    pub fn trim(&mut self, index: u32) {
+        let tail_bytes_max = self.limits.tail_bytes_max;
+        let Some(room) = self.rooms.at_mut(index) else {
+            return;
+        };
+        let before = room.tail.memory();
+        let left_behind = room.trim(tail_bytes_max);
+        self.log_bytes = self.log_bytes + room.tail.memory() - before;
+        if left_behind {
+            self.close_lost_relays(index);
+            self.close_stalled(index);
+        }
+        self.evict();
+    }
+
+    /// A reader of a relay that fell off the tail cannot be told what it missed.
+    fn close_lost_relays(&mut self, index: u32) {
+        let Some(room) = self.rooms.at(index) else {
+            return;
+        };
+        if room.key.space != Space::Raw {
+            return;
+        }
+        for member in room.members.iter().filter(|member| member.is_lost()) {
+            self.counters.raw_slow_closed_total += 1;
+            let slot = self.clients.slot_at(member.peer);
+            self.effects
+                .close(slot, CloseCode::SLOW, "too slow for this relay");
+        }
+    }
+
+    /// Closes those that have stood in the middle of a frame for longest, while too much is kept for them alone.
+    fn close_stalled(&mut self, index: u32) {
+        let Some(room) = self.rooms.at(index) else {
+            return;
+        };
+        let mut excess = room
+            .tail
+            .kept_bytes()
+            .saturating_sub(self.limits.stalled_bytes_max);
+        if excess == 0 {
+            return;
+        }
+        let stalled = room
+            .members
+            .iter()
+            .filter(|member| member.progress() == Progress::LostMidFrame);
+        let mut stalled: Vec<(u64, u32)> =
+            stalled.map(|member| (member.cursor, member.peer)).collect();
+        stalled.sort_unstable();
+        for (_, peer) in stalled {
+            if excess == 0 {
+                return;
+            }
+            excess = excess.saturating_sub(self.limits.message_bytes_max);
+            self.counters.stalled_closed_total += 1;
+            self.effects.close(
+                self.clients.slot_at(peer),
+                CloseCode::SLOW,
+                "stalled for too long",
+            );
+        }
+    }
+
+    /// Brings the memory of all logs below its bound: the oldest tails go first, those of empty rooms before others.
+    fn evict(&mut self) {
+        let share = self.limits.log_bytes_max / usize::from(self.place.count.max(1));
+        if self.log_bytes <= share {
+            return;
+        }
+        let mut candidates: Vec<(bool, Tick, u32)> = self
+            .rooms
+            .iter()
+            .filter(|(_, room)| !room.tail.is_empty())
+            .map(|(index, room)| (!room.members.is_empty(), room.touched, index))
+            .collect();
+        candidates.sort_unstable();
+        for (_, _, index) in candidates {
+            while self.log_bytes > share / 10 * 9 {
+                let Some(room) = self.rooms.at_mut(index) else {
+                    break;
+                };
+                if room.tail.is_empty() || room.tail.first_end() > room.released {
+                    break;
+                }
+                let before = room.tail.memory();
+                room.drop_first();
+                self.log_bytes = self.log_bytes + room.tail.memory() - before;
+                self.counters.log_evictions_total += 1;
+            }
+        }
+    }
+
+    /// Names whose time without a connection is over are nobody's again, and their inboxes go.
+    fn release_names(&mut self) {
+        let hold_hours = u64::from(self.limits.name_hold_days) * 24;
+        let hour = self.hour;
+        let is_over = |claim: Claim| match claim {
+            Claim::Left { since_hour } => u64::from(hour.saturating_sub(since_hour)) >= hold_hours,
+            Claim::Mentioned | Claim::Guest | Claim::Held => false,
+        };
+        let over: Vec<u32> = self
+            .users
+            .iter()
+            .filter(|(_, user)| is_over(user.claim))
+            .map(|(index, _)| index)
+            .collect();
+        for user in over {
+            let name = self
+                .users
+                .at(user)
+                .map(|user| user.name.clone())
+                .unwrap_or_default();
+            if let Some(inbox) = self.rooms.find(Space::Inbox, &name, self.hash_key) {
+                self.remove_room(inbox);
+            }
+            self.release_name(user);
+        }
+    }
+
+    /// Brings the gauges up to date.
+    pub fn gauge(&mut self) {
+        self.counters.rooms = self.rooms.len() as u64;
+        self.counters.users = self.users.len() as u64;
+        self.counters.log_bytes = self.log_bytes as u64;
+    }
+
+    /// The rest of the frame in which a connection stands, which must go out before anything else.
+    pub fn rest_of_frame(&self, peer: Slot) -> Vec<u8> {
+        let mut rest = Vec::new();
+        for link in self.clients.links(peer.index, &self.rooms) {
+            let Some(room) = self.rooms.at(link.room) else {
+                continue;
+            };
+            let Some(member) = room.members.get(link.member as usize) else {
+                continue;
+            };
+            if member.is_mid_frame() {
+                let cut = member.cut(room.key.space, self.connection(peer));
+                let mut runs = crate::room::Runs::default();
+                // The frame's rest alone: the gathering ends behind the first frame.
+                room.tail.gather(
+                    member.cursor,
+                    member.cursor + 1,
+                    cut,
+                    1,
+                    &mut rest,
+                    &mut runs,
+                );
+            }
+        }
+        rest
+    }
+}

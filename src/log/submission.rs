@@ -1,0 +1,202 @@
+//! What a shard hands to the log service in one turn, and what comes back.
+
+use crate::room::{Connection, Key};
+use crate::slots::Slot;
+use std::ops::Range;
+
+/// A message that has no number yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draft<'a> {
+    /// The user who sent it.
+    pub sender: &'a str,
+    /// Of a private message: the user to whom.
+    pub to: Option<&'a str>,
+    /// The sender's `id`.
+    pub id: Option<&'a str>,
+    /// Raw JSON.
+    pub content: &'a str,
+    /// Raw JSON.
+    pub metadata: Option<&'a str>,
+}
+
+/// One message to be appended. Its texts lie in the submission's arena.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The log, as the shard calls it: the slot of its room.
+    pub log: Slot,
+    /// The connection that sent it.
+    pub from: Connection,
+    /// Key under which a repetition is met.
+    pub dedupe: Option<u128>,
+    /// Whether this is the sender's own copy of a private message: nobody waits for its `ack`.
+    pub is_copy: bool,
+    texts: [Range<u32>; 5],
+}
+
+/// One request to the log service.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Says where the log `key` stands. `hint` is for a table that does not know it.
+    Open {
+        /// See [`Append::log`].
+        log: Slot,
+        /// Its name.
+        key: Key,
+        /// The epoch and head that a log unknown to the table gets.
+        hint: super::Head,
+    },
+    /// Numbers a message and keeps it.
+    Append(Append),
+    /// The shard holds the room no more.
+    Close {
+        /// See [`Append::log`].
+        log: Slot,
+    },
+}
+
+/// The answer to one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Where the log stands.
+    Opened(super::Head),
+    /// It was numbered and kept.
+    Kept {
+        /// Its number.
+        seq: u64,
+        /// When, in milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
+    /// It was kept before, under this number.
+    Met {
+        /// Its first number.
+        seq: u64,
+        /// Its first time.
+        unix_ms: u64,
+    },
+    /// The table refused; whether it was kept is unknown.
+    Refused,
+    /// The log was closed.
+    Closed,
+}
+
+/// The requests of one turn, and the arena that holds their texts.
+#[derive(Clone, Debug, Default)]
+pub struct Submission {
+    /// In order.
+    pub requests: Vec<Request>,
+    arena: String,
+}
+
+/// A submission that comes back with one outcome for each request.
+#[derive(Debug)]
+pub struct Answers {
+    /// What was asked.
+    pub submission: Submission,
+    /// In the same order.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Submission {
+    /// Adds a message.
+    pub fn append(
+        &mut self,
+        log: Slot,
+        from: Connection,
+        dedupe: Option<u128>,
+        is_copy: bool,
+        draft: &Draft<'_>,
+    ) {
+        let texts = [
+            self.keep(Some(draft.sender)),
+            self.keep(draft.to),
+            self.keep(draft.id),
+            self.keep(Some(draft.content)),
+            self.keep(draft.metadata),
+        ];
+        self.requests.push(Request::Append(Append {
+            log,
+            from,
+            dedupe,
+            is_copy,
+            texts,
+        }));
+    }
+
+    /// The texts of one of its messages.
+    pub fn draft(&self, append: &Append) -> Draft<'_> {
+        let [sender, to, id, content, metadata] = &append.texts;
+        Draft {
+            sender: self.text(sender).unwrap_or_default(),
+            to: self.text(to),
+            id: self.text(id),
+            content: self.text(content).unwrap_or_default(),
+            metadata: self.text(metadata),
+        }
+    }
+
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Forgets everything but keeps its memory for the next turn, within a bound.
+    pub fn clear(&mut self) {
+        self.requests.clear();
+        self.arena.clear();
+        self.requests.shrink_to(1024);
+        self.arena.shrink_to(256 * 1024);
+    }
+
+    /// Copies a text into the arena. No text is an empty range at `u32::MAX`; an empty text is one elsewhere.
+    fn keep(&mut self, text: Option<&str>) -> Range<u32> {
+        let Some(text) = text else {
+            return u32::MAX..u32::MAX;
+        };
+        let start = self.arena.len();
+        self.arena.push_str(text);
+        // The bounds on what one turn takes keep an arena far below 4 GiB.
+        position(start)..position(self.arena.len())
+    }
+
+    fn text(&self, range: &Range<u32>) -> Option<&str> {
+        self.arena.get(range.start as usize..range.end as usize)
+    }
+}
+
+fn position(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafts_come_out_as_they_went_in() {
+        let drafts = [
+            Draft {
+                sender: "ann",
+                to: None,
+                id: None,
+                content: "1",
+                metadata: None,
+            },
+            Draft {
+                sender: "bob",
+                to: Some("ann"),
+                id: Some(""),
+                content: "\"é\"",
+                metadata: Some("{}"),
+            },
+        ];
+        let mut submission = Submission::default();
+        for draft in &drafts {
+            submission.append(Slot::NONE, Connection::NONE, None, false, draft);
+        }
+        let back = submission.requests.iter().map(|request| match request {
+            Request::Append(append) => submission.draft(append),
+            Request::Open { .. } | Request::Close { .. } => unreachable!(),
+        });
+        assert!(back.eq(drafts));
+    }
+}

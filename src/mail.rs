@@ -1,0 +1,354 @@
+//! What shards send each other. All mail between two shards is one FIFO.
+//!
+//! Commands go to the home of a room or a user; answers and frames come back. A shard sends mail to itself by the same
+//! path, within the turn, so that one shard runs the same code as many.
+
+use crate::log::{Draft, Head};
+use crate::proto::Code;
+use crate::room::{Batch, Connection, Key};
+use crate::slots::Slot;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A position that a client named: an epoch, where it named one, and the last `seq_id` that it had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// `None`: whichever epoch is current.
+    pub epoch: Option<u64>,
+    /// See above.
+    pub seq: u64,
+}
+
+/// The texts of a message on their way to another shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The user who sent it.
+    pub sender: Box<str>,
+    /// Of a private message: the user to whom.
+    pub to: Option<Box<str>>,
+    /// The sender's `id`.
+    pub id: Option<Box<str>>,
+    /// Raw JSON.
+    pub content: Box<str>,
+    /// Raw JSON.
+    pub metadata: Option<Box<str>>,
+}
+
+impl Letter {
+    /// Copies a draft.
+    pub fn new(draft: &Draft<'_>) -> Letter {
+        Letter {
+            sender: draft.sender.into(),
+            to: draft.to.map(Box::from),
+            id: draft.id.map(Box::from),
+            content: draft.content.into(),
+            metadata: draft.metadata.map(Box::from),
+        }
+    }
+
+    /// The draft again.
+    pub fn draft(&self) -> Draft<'_> {
+        Draft {
+            sender: &self.sender,
+            to: self.to.as_deref(),
+            id: self.id.as_deref(),
+            content: &self.content,
+            metadata: self.metadata.as_deref(),
+        }
+    }
+}
+
+/// How a reader comes to follow a log.
+#[derive(Clone, Debug)]
+pub struct Sync {
+    /// Names the numbering.
+    pub epoch: u64,
+    /// The head at which the answer was made.
+    pub head: u64,
+    /// Delivery starts behind this `seq_id`.
+    pub from: u64,
+    /// Whether the reader goes on where it was; `None` where it named no position. `Err` has the reason.
+    pub recovered: Option<Result<(), &'static str>>,
+    /// The frames between `from` and what the replica has, where it lacks them.
+    pub backfill: Option<Arc<Batch>>,
+    /// Of an inbox: the last `seq_id` that its user has surely had.
+    pub confirmed: u64,
+}
+
+/// A claim that was granted.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The session secret, for the user to keep.
+    pub session: Box<str>,
+    /// How its inbox is followed.
+    pub inbox: Sync,
+}
+
+/// A window of a log's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Only messages before this `seq_id`.
+    pub before: Option<u64>,
+    /// Only messages behind this `seq_id`.
+    pub after: Option<u64>,
+    /// At most so many.
+    pub count: usize,
+}
+
+/// One piece of mail.
+#[derive(Clone, Debug)]
+pub enum Mail {
+    /// To a user's home: a connection wants this name.
+    Claim {
+        /// The name.
+        name: Arc<str>,
+        /// Who asks.
+        from: Connection,
+        /// The secret that it brings.
+        session: Option<Box<str>>,
+        /// Where it comes from.
+        address: Option<IpAddr>,
+        /// From where the inbox is pushed.
+        since: Option<Since>,
+        /// The `seq_id` before the frames that the shard's replica of the inbox has.
+        have: Option<u64>,
+        /// The command's `id`.
+        id: Option<Box<str>>,
+    },
+    /// The answer to `Claim`.
+    Claimed {
+        /// Who asked.
+        to: Slot,
+        /// The name.
+        name: Arc<str>,
+        /// What became of it.
+        outcome: Result<Box<Granted>, Code>,
+        /// The command's `id`.
+        id: Option<Box<str>>,
+    },
+    /// To a user's home: this shard's last connection of the user has gone.
+    Gone {
+        /// The user.
+        name: Arc<str>,
+    },
+    /// To a room's home.
+    Join {
+        /// The room.
+        room: Key,
+        /// Who joins.
+        from: Connection,
+        /// Its user; empty in a relay.
+        user: Arc<str>,
+        /// From where it wants to go on.
+        since: Option<Since>,
+        /// The `seq_id` before the frames that the shard's replica has.
+        have: Option<u64>,
+        /// The command's `id`.
+        id: Option<Box<str>>,
+    },
+    /// The answer to `Join`.
+    Joined {
+        /// The room.
+        room: Key,
+        /// Who joined.
+        to: Slot,
+        /// How it follows, and the count of distinct users; or why it may not.
+        outcome: Result<(Box<Sync>, u32), Code>,
+        /// The command's `id`.
+        id: Option<Box<str>>,
+    },
+    /// To a room's home: a connection leaves. Answered by `left` where `to` is told.
+    Leave {
+        /// The room.
+        room: Key,
+        /// Its user; empty in a relay.
+        user: Arc<str>,
+        /// Who wants the answer; `None` where it has gone.
+        to: Option<Slot>,
+        /// The command's `id`.
+        id: Option<Box<str>>,
+    },
+    /// To a room's or inbox's home: a message.
+    Publish {
+        /// The log.
+        room: Key,
+        /// Who sent it.
+        from: Connection,
+        /// The message.
+        letter: Box<Letter>,
+    },
+    /// To the sender's home: its own copy of a private message.
+    Copy {
+        /// The sender's inbox.
+        room: Key,
+        /// The connection that sent it.
+        from: Connection,
+        /// Names the first: log, epoch and `seq_id`.
+        dedupe: u128,
+        /// The message.
+        letter: Box<Letter>,
+    },
+    /// To a relay's home: one encoded frame.
+    Relay {
+        /// The relay.
+        room: Key,
+        /// Who sent it.
+        from: Connection,
+        /// The frame as it goes to the others.
+        frame: Box<[u8]>,
+    },
+    /// To a room's or inbox's home: something for whoever is there now.
+    Signal {
+        /// The log.
+        room: Key,
+        /// Who sent it.
+        from: Connection,
+        /// The signal.
+        letter: Box<Letter>,
+    },
+    /// To a log's home: a page of its history is wanted.
+    History {
+        /// The log.
+        room: Key,
+        /// Who asks.
+        from: Connection,
+        /// Which.
+        page: Page,
+        /// The command's `id`.
+        id: Option<Box<str>>,
+    },
+    /// To a room's home: who is there?
+    Who {
+        /// The room.
+        room: Key,
+        /// Who asks.
+        from: Connection,
+        /// The command's `id`.
+        id: Option<Box<str>>,
+    },
+    /// To a user's home: the inbox was surely had up to here.
+    Confirm {
+        /// The user's inbox.
+        room: Key,
+        /// See above.
+        seq: u64,
+    },
+    /// To a replica: frames.
+    Frames {
+        /// The log.
+        room: Key,
+        /// Its epoch.
+        epoch: u64,
+        /// The frames.
+        batch: Arc<Batch>,
+    },
+    /// To a room's home: the replica has taken so many bytes.
+    Took {
+        /// The log.
+        room: Key,
+        /// See above.
+        bytes: u64,
+    },
+    /// To a connection: an encoded frame of its own.
+    Reply {
+        /// Whose.
+        to: Slot,
+        /// The frame.
+        frame: Box<[u8]>,
+        /// Whether it answers a message, for which room was reserved.
+        is_ack: bool,
+    },
+}
+
+impl Mail {
+    /// About how much memory it holds on its way, in bytes.
+    pub fn bytes(&self) -> usize {
+        let heap = match self {
+            Mail::Publish { letter, .. }
+            | Mail::Copy { letter, .. }
+            | Mail::Signal { letter, .. } => {
+                letter.content.len()
+                    + letter
+                        .metadata
+                        .as_ref()
+                        .map_or(0, |metadata| metadata.len())
+            }
+            Mail::Relay { frame, .. } | Mail::Reply { frame, .. } => frame.len(),
+            Mail::Frames { batch, .. } => batch.bytes.len(),
+            Mail::Joined {
+                outcome: Ok((sync, _)),
+                ..
+            } => backfill_bytes(sync),
+            Mail::Claimed {
+                outcome: Ok(granted),
+                ..
+            } => backfill_bytes(&granted.inbox),
+            Mail::Joined {
+                outcome: Err(_), ..
+            }
+            | Mail::Claimed {
+                outcome: Err(_), ..
+            }
+            | Mail::Claim { .. }
+            | Mail::Gone { .. }
+            | Mail::Join { .. }
+            | Mail::Leave { .. }
+            | Mail::History { .. }
+            | Mail::Who { .. }
+            | Mail::Confirm { .. }
+            | Mail::Took { .. } => 0,
+        };
+        size_of::<Mail>() + heap
+    }
+
+    /// The room that a piece of mail goes to the home of, if it does.
+    pub fn home_room(&self) -> Option<&Key> {
+        match self {
+            Mail::Join { room, .. }
+            | Mail::Leave { room, .. }
+            | Mail::Publish { room, .. }
+            | Mail::Copy { room, .. }
+            | Mail::Relay { room, .. }
+            | Mail::Signal { room, .. }
+            | Mail::History { room, .. }
+            | Mail::Who { room, .. }
+            | Mail::Confirm { room, .. }
+            | Mail::Took { room, .. } => Some(room),
+            Mail::Claim { .. }
+            | Mail::Claimed { .. }
+            | Mail::Gone { .. }
+            | Mail::Joined { .. }
+            | Mail::Frames { .. }
+            | Mail::Reply { .. } => None,
+        }
+    }
+}
+
+fn backfill_bytes(sync: &Sync) -> usize {
+    sync.backfill.as_ref().map_or(0, |batch| batch.bytes.len())
+}
+
+impl Sync {
+    /// Following nothing.
+    pub const NOTHING: Sync = Sync {
+        epoch: 0,
+        head: 0,
+        from: 0,
+        recovered: None,
+        backfill: None,
+        confirmed: 0,
+    };
+}
+
+impl Since {
+    /// Whether a log that stands at `head` has this position. The error is the reason that the client is told.
+    pub fn check(self, head: Head) -> Result<(), &'static str> {
+        if self.epoch.is_some_and(|epoch| epoch != head.epoch) {
+            Err("epoch")
+        } else if self.seq > head.seq {
+            Err("ahead")
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! One connection's life: HTTP, then WebSocket, then the end. State only; the [`engine`](crate::engine) moves it.
+
+use crate::http::Scan;
+use crate::timers::Tick;
+use crate::ws::Protocol;
+use crate::ws::frame::{self, Opcode};
+
+/// What became of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes, at least one, are in the buffer.
+    Bytes(usize),
+    /// Nothing now; the socket will say when there is more.
+    Blocked,
+    /// The other side sends no more.
+    Closed,
+    /// The connection is broken.
+    Failed,
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// So many bytes were taken: fewer than were given means that the socket is full now.
+    Bytes(usize),
+    /// Nothing was taken; the socket will say when it can take more.
+    Blocked,
+    /// The connection is broken.
+    Failed,
+}
+
+/// A stream socket that never blocks.
+pub trait Socket {
+    /// Reads what has come, at most the buffer's size.
+    fn recv(&mut self, into: &mut [u8]) -> Received;
+
+    /// Writes as much as fits.
+    fn send(&mut self, bytes: &[u8]) -> Sent;
+
+    /// Says that nothing more is sent.
+    fn shutdown(&mut self);
+
+    /// Where the other side is.
+    fn address(&self) -> Option<std::net::IpAddr>;
+}
+
+/// What a connection is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It asks for things by HTTP.
+    Http,
+    /// It was upgraded and has yet to say who it is.
+    Hello,
+    /// The home of its name decides.
+    Claiming,
+    /// It chats.
+    Chat,
+    /// It is in a relay.
+    Relay,
+    /// What it sends comes back.
+    Echo,
+    /// Our Close is on its way; the other side's is awaited.
+    Closing,
+    /// What is left is flushed, then we send no more.
+    Ending,
+    /// We send no more, and wait for the other side to do the same.
+    Lingering,
+}
+
+impl Phase {
+    /// Whether WebSocket messages are taken.
+    pub fn is_open(self) -> bool {
+        match self {
+            Phase::Hello | Phase::Claiming | Phase::Chat | Phase::Relay | Phase::Echo => true,
+            Phase::Http | Phase::Closing | Phase::Ending | Phase::Lingering => false,
+        }
+    }
+}
+
+/// Marks of a peer, a bit each: readiness as the socket last showed it, and the lists that it is on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// Reading may give something.
+    pub const READABLE: Marks = Marks(1);
+    /// Writing may take something.
+    pub const WRITABLE: Marks = Marks(2);
+    /// The other side may have ended: a short read does not mean that all was read.
+    pub const HUNG_UP: Marks = Marks(4);
+    /// On the list of peers to read.
+    pub const TO_READ: Marks = Marks(8);
+    /// On the list of peers to flush.
+    pub const TO_FLUSH: Marks = Marks(16);
+    /// To be freed at the end of the turn.
+    pub const DOOMED: Marks = Marks(32);
+    /// The other side has ended.
+    pub const ENDED: Marks = Marks(64);
+    /// It was told that there are too many connections.
+    pub const TURNED_AWAY: Marks = Marks(128);
+
+    /// Whether a mark is set.
+    pub fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
+
+    /// Sets a mark. Returns whether it was not set before.
+    pub fn set(&mut self, mark: Marks) -> bool {
+        let is_new = !self.has(mark);
+        self.0 |= mark.0;
+        is_new
+    }
+
+    /// Takes a mark back.
+    pub fn clear(&mut self, mark: Marks) {
+        self.0 &= !mark.0;
+    }
+}
+
+/// What a peer sent that could not be taken yet.
+#[derive(Debug, Default)]
+pub struct Spill {
+    /// Received bytes, as they came.
+    pub bytes: Vec<u8>,
+    /// How many of them were taken.
+    pub at: usize,
+    /// Whether they can be taken on without new ones.
+    pub is_waiting: bool,
+    /// The rest of a text message whose first objects were taken.
+    pub text: String,
+    /// Of a request head: how far it was looked at.
+    pub scan: Scan,
+    /// Of a request body: what is still to be skipped.
+    pub skip_bytes: u64,
+    /// The room that the URL named, to be joined once the identity is settled.
+    pub first_room: Option<Box<str>>,
+}
+
+impl Spill {
+    /// Whether nothing of it matters any more.
+    pub fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
+            && self.text.is_empty()
+            && self.skip_bytes == 0
+            && self.first_room.is_none()
+    }
+}
+
+/// What a peer has not taken of its own replies.
+#[derive(Debug, Default)]
+pub struct Replies {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// The latest pong that found no room; it replaces those before it (RFC 6455, 5.5.3).
+    pong: Option<Box<[u8]>>,
+    /// The same for a heartbeat: an encoded frame.
+    heartbeat: Option<Box<[u8]>>,
+}
+
+/// Replies beyond this are not joined by another pong or heartbeat: only the latest is kept.
+const COALESCE_BYTES: usize = 4 * 1024;
+
+impl Replies {
+    /// Where to append encoded frames.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Adds a pong.
+    pub fn pong(&mut self, payload: &[u8]) {
+        if self.len() < COALESCE_BYTES {
+            frame::encode(&mut self.bytes, Opcode::Pong, payload);
+        } else {
+            self.pong = Some(payload.into());
+        }
+    }
+
+    /// Adds a heartbeat, an encoded frame.
+    pub fn heartbeat(&mut self, frame: &[u8]) {
+        if self.len() < COALESCE_BYTES {
+            self.bytes.extend_from_slice(frame);
+        } else {
+            self.heartbeat = Some(frame.into());
+        }
+    }
+
+    /// Puts the rest of a frame that was begun before everything else.
+    pub fn put_first(&mut self, rest: &[u8]) {
+        self.bytes
+            .splice(self.sent..self.sent, rest.iter().copied());
+    }
+
+    /// What is to be sent next.
+    pub fn rest(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or_default()
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first `count` bytes were sent. What was put aside joins when the rest is through.
+    pub fn advance(&mut self, count: usize) {
+        self.sent += count;
+        if self.sent < self.bytes.len() {
+            return;
+        }
+        self.bytes.clear();
+        self.sent = 0;
+        if let Some(payload) = self.pong.take() {
+            frame::encode(&mut self.bytes, Opcode::Pong, &payload);
+        }
+        if let Some(frame) = self.heartbeat.take() {
+            self.bytes.extend_from_slice(&frame);
+        }
+    }
+
+    /// Makes it fit for another peer. Returns false where it is too large to keep.
+    pub fn recycle(&mut self) -> bool {
+        self.bytes.clear();
+        self.sent = 0;
+        self.pong = None;
+        self.heartbeat = None;
+        self.bytes.capacity() <= COALESCE_BYTES
+    }
+}
+
+/// One connection. At rest it holds no buffer.
+#[derive(Debug)]
+pub struct Peer<S> {
+    /// Its socket.
+    pub socket: S,
+    /// The WebSocket decoder.
+    pub protocol: Protocol,
+    /// See [`Spill`]. The box exists only while something waits in it.
+    pub spill: Option<Box<Spill>>,
+    /// See [`Replies`]. The box exists only while something waits in it.
+    pub replies: Option<Box<Replies>>,
+    /// When the phase ends, or the next ping is due.
+    pub deadline: Tick,
+    /// When the other side last gave a sign of life.
+    pub heard: Tick,
+    /// The tick for which its timer is armed.
+    pub armed: Tick,
+    /// See [`Phase`].
+    pub phase: Phase,
+    /// See [`Marks`].
+    pub marks: Marks,
+}
+
+// With the index of its slot and what the hub knows of it, an idle connection stays within 96 bytes.
+const _: () =
+    assert!(size_of::<(u32, Peer<u32>)>() + size_of::<Option<crate::hub::Client>>() <= 96);
+
+impl<S> Peer<S> {
+    /// A connection that was just accepted.
+    pub fn new(socket: S, now: Tick) -> Peer<S> {
+        let mut marks = Marks::default();
+        marks.set(Marks::WRITABLE);
+        Peer {
+            socket,
+            protocol: Protocol::new(),
+            spill: None,
+            replies: None,
+            deadline: Tick::MAX,
+            heard: now,
+            armed: 0,
+            phase: Phase::Http,
+            marks,
+        }
+    }
+
+    /// Bytes of own replies that wait.
+    pub fn reply_bytes(&self) -> usize {
+        self.replies.as_ref().map_or(0, |replies| replies.len())
+    }
+
+    /// The spill, made if there is none.
+    pub fn spill_mut(&mut self) -> &mut Spill {
+        self.spill.get_or_insert_default()
+    }
+
+    /// Whether bytes wait that can be taken on at once.
+    pub fn has_waiting(&self) -> bool {
+        self.spill.as_ref().is_some_and(|spill| spill.is_waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_latest_pong_joins_a_long_queue() {
+        let mut replies = Replies::default();
+        replies.buffer().extend_from_slice(&[0; COALESCE_BYTES]);
+        for number in 0..100 {
+            replies.pong(&[number]);
+        }
+        assert_eq!(replies.len(), COALESCE_BYTES);
+        replies.advance(COALESCE_BYTES);
+        assert_eq!(replies.rest(), [0x8a, 1, 99]);
+        replies.advance(3);
+        assert!(replies.is_empty());
+    }
+
+    #[test]
+    fn every_ping_of_a_short_burst_is_answered() {
+        let mut replies = Replies::default();
+        for number in 0..10 {
+            replies.pong(&[number]);
+        }
+        assert_eq!(replies.len(), 30);
+    }
+
+    #[test]
+    fn the_rest_of_a_frame_goes_first() {
+        let mut replies = Replies::default();
+        replies.buffer().extend_from_slice(b"reply");
+        replies.put_first(b"rest");
+        assert_eq!(replies.rest(), b"restreply");
+    }
+}

@@ -1,0 +1,122 @@
+//! What only a room's home shard knows: who is there, on every shard, and which shards follow.
+
+use crate::hashing::HashKey;
+use crate::mail::Mail;
+use crate::timers::Tick;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+/// Whether the log service has said where the log stands.
+#[derive(Debug)]
+pub enum Opening {
+    /// It was asked; mail for the room waits, with the shard that it came from.
+    Asked(Vec<(u16, Mail)>),
+    /// It has answered.
+    Open,
+}
+
+/// Another shard with members: a cursor like a member's, with credit.
+#[derive(Debug)]
+pub struct Subscriber {
+    /// The shard.
+    pub shard: u16,
+    /// The position up to which frames were sent to it.
+    pub cursor: u64,
+    /// Bytes sent that it has not yet taken.
+    pub owed_bytes: u64,
+    /// Its members, the joining ones included.
+    pub member_count: u32,
+    /// Answers that must not overtake the frames before their position.
+    pub answers: VecDeque<(u64, Mail)>,
+}
+
+/// A change of presence that is told late, so that a reconnect is not news.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending {
+    /// When it is told.
+    pub tick: Tick,
+    /// Place of the user.
+    pub user: u32,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Home {
+    /// See [`Opening`].
+    pub opening: Opening,
+    /// Connections in the room by user.
+    pub presence: HashMap<u32, u32, HashKey>,
+    /// Users that have gone, but whose `leave` was not told yet; oldest first.
+    pub leaving: VecDeque<Pending>,
+    /// See [`Subscriber`].
+    pub subscribers: Vec<Subscriber>,
+    /// When the count of a large room may be told again.
+    pub count_tick: Tick,
+    /// Whether the count of a large room changed since it was told.
+    pub count_changed: bool,
+    /// The tick for which the room's timer is armed; 0 if none.
+    pub armed: Tick,
+    /// Of an inbox: the last `seq_id` that its user has surely had.
+    pub confirmed: u64,
+    /// Messages handed to the log service and not answered yet, in bytes.
+    pub submitted_bytes: usize,
+}
+
+impl Home {
+    /// The home of a room without members.
+    pub fn new(opening: Opening, hash_key: HashKey) -> Home {
+        Home {
+            opening,
+            presence: HashMap::with_hasher(hash_key),
+            leaving: VecDeque::new(),
+            subscribers: Vec::new(),
+            count_tick: 0,
+            count_changed: false,
+            armed: 0,
+            confirmed: 0,
+            submitted_bytes: 0,
+        }
+    }
+
+    /// The subscriber of a shard.
+    pub fn subscriber(&mut self, shard: u16) -> Option<&mut Subscriber> {
+        self.subscribers
+            .iter_mut()
+            .find(|subscriber| subscriber.shard == shard)
+    }
+
+    /// The subscriber of a shard, which follows from `head` on if it is new.
+    pub fn subscribe(&mut self, shard: u16, head: u64) -> &mut Subscriber {
+        let place = self
+            .subscribers
+            .iter()
+            .position(|subscriber| subscriber.shard == shard);
+        let place = place.unwrap_or_else(|| {
+            self.subscribers.push(Subscriber {
+                shard,
+                cursor: head,
+                owed_bytes: 0,
+                member_count: 0,
+                answers: VecDeque::new(),
+            });
+            self.subscribers.len() - 1
+        });
+        &mut self.subscribers[place]
+    }
+
+    /// Frames before `end` are about to go: a subscriber that has not had them goes on behind them.
+    pub fn lose(&mut self, end: u64) {
+        for subscriber in &mut self.subscribers {
+            subscriber.cursor = subscriber.cursor.max(end);
+        }
+    }
+
+    /// Whether nobody is here and nothing is awaited.
+    pub fn is_deserted(&self) -> bool {
+        self.presence.is_empty()
+            && self.subscribers.is_empty()
+            && self.leaving.is_empty()
+            && self.submitted_bytes == 0
+            && matches!(self.opening, Opening::Open)
+    }
+}

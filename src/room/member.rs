@@ -1,0 +1,204 @@
+//! A member: one connection's cursor into one room.
+
+use super::tail::{Cut, Tail};
+use super::{Connection, Space};
+
+/// Where a membership lives: the room's place on this shard, and the place among its members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Place of the room.
+    pub room: u32,
+    /// Place among the room's members.
+    pub member: u32,
+}
+
+impl Link {
+    /// No membership.
+    pub const NONE: Link = Link {
+        room: u32::MAX,
+        member: u32::MAX,
+    };
+}
+
+/// How far a member's cursor can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The home has not answered yet.
+    Joining,
+    /// The cursor lies between two frames.
+    Boundary,
+    /// A short write left the cursor inside a frame.
+    MidFrame,
+    /// The frames behind the cursor are gone; `mark` is the last `seq_id` that the member had.
+    Lost,
+    /// As `Lost`, but the frame in which the cursor stands is kept until it is finished.
+    LostMidFrame,
+}
+
+/// See the [module](self). 32 bytes, one after the other in the room, so that a pass over them is a walk in a line.
+#[derive(Debug)]
+pub struct Membership {
+    /// The position up to which the member has the room's frames. `u64::MAX` while joining.
+    pub cursor: u64,
+    /// Passing frames before this position are not for the member; after a loss, the last `seq_id` that it had.
+    mark: u64,
+    /// The next membership of the same connection: they form a ring.
+    pub next: Link,
+    /// Place of the connection.
+    pub peer: u32,
+    progress: Progress,
+    /// Whether the member's own messages come back to it.
+    pub echo: bool,
+    /// Whether a frame that must be left out may lie in the backlog.
+    pub has_own: bool,
+}
+
+const _: () = assert!(size_of::<Membership>() == 32);
+
+impl Membership {
+    /// A member whose join is on its way.
+    pub fn joining(peer: u32, echo: bool) -> Membership {
+        Membership {
+            cursor: u64::MAX,
+            mark: 0,
+            next: Link::NONE,
+            peer,
+            progress: Progress::Joining,
+            echo,
+            has_own: false,
+        }
+    }
+
+    /// Lets the member read from `cursor`; passing frames only from `live_from` on.
+    pub fn start(&mut self, cursor: u64, live_from: u64) {
+        self.cursor = cursor;
+        self.mark = live_from;
+        self.progress = Progress::Boundary;
+    }
+
+    /// Lets the member read from `cursor`, after it is told what it lost behind message `had`.
+    pub fn start_lost(&mut self, cursor: u64, had: u64) {
+        self.cursor = cursor;
+        self.mark = had;
+        self.progress = Progress::Lost;
+    }
+
+    /// See [`Progress`].
+    pub fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// Whether the home has not answered yet.
+    pub fn is_joining(&self) -> bool {
+        self.progress == Progress::Joining
+    }
+
+    /// Whether the next byte for this connection must come from this room.
+    pub fn is_mid_frame(&self) -> bool {
+        matches!(self.progress, Progress::MidFrame | Progress::LostMidFrame)
+    }
+
+    /// Whether frames behind the cursor are gone.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.progress, Progress::Lost | Progress::LostMidFrame)
+    }
+
+    /// The last `seq_id` that a member had which has lost frames.
+    pub fn had(&self) -> u64 {
+        self.mark
+    }
+
+    /// Whether the backlog can be sent as it lies in the log.
+    pub fn is_plain(&self) -> bool {
+        self.progress == Progress::Boundary && !self.has_own && self.cursor >= self.mark
+    }
+
+    /// What the member does not get to see.
+    pub fn cut(&self, space: Space, own: Connection) -> Cut {
+        let own_messages = match space {
+            Space::Chat => !self.echo,
+            Space::Inbox | Space::Raw => true,
+        };
+        let live_from = if self.is_lost() { 0 } else { self.mark };
+        Cut {
+            own,
+            own_messages,
+            live_from,
+        }
+    }
+
+    /// The frames at the cursor are about to go.
+    pub(super) fn lose(&mut self, tail: &mut Tail) {
+        let had = tail.seq_at(self.cursor);
+        match self.progress {
+            Progress::Boundary => self.progress = Progress::Lost,
+            Progress::MidFrame => {
+                tail.keep(self.cursor);
+                self.progress = Progress::LostMidFrame;
+            }
+            Progress::Joining | Progress::Lost | Progress::LostMidFrame => return,
+        }
+        self.mark = had;
+    }
+
+    /// The member took bytes up to `cursor`.
+    pub fn advance(&mut self, cursor: u64, tail: &mut Tail) {
+        let boundary = tail.is_boundary(cursor);
+        if self.progress == Progress::LostMidFrame && boundary && cursor != self.cursor {
+            tail.unkeep(self.cursor);
+        }
+        self.cursor = cursor;
+        self.progress = match (self.is_lost(), boundary) {
+            (false, true) => Progress::Boundary,
+            (false, false) => Progress::MidFrame,
+            (true, true) => Progress::Lost,
+            (true, false) => Progress::LostMidFrame,
+        };
+    }
+
+    /// The whole backlog up to `cursor`, which is a boundary, was taken.
+    pub fn reach(&mut self, cursor: u64) {
+        self.cursor = cursor;
+        self.has_own = false;
+    }
+
+    /// The member leaves: what is kept for it alone can go.
+    pub fn forget(&self, tail: &mut Tail) {
+        if self.progress == Progress::LostMidFrame {
+            tail.unkeep(self.cursor);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::Kind;
+    use super::*;
+
+    #[test]
+    fn a_member_finishes_its_frame_before_the_gap() {
+        let mut tail = Tail::new(0);
+        let frame = [b'x'; 40_000];
+        for _ in 0..3 {
+            tail.append(&frame, Kind::Numbered, Connection::NONE);
+        }
+        let mut member = Membership::joining(0, true);
+        assert!(member.is_joining() && member.cursor == u64::MAX);
+        member.start(tail.start(), 0);
+        assert!(member.is_plain());
+        member.advance(tail.start() + 100, &mut tail);
+        assert_eq!(member.progress(), Progress::MidFrame);
+        member.lose(&mut tail);
+        tail.drop_first();
+        assert_eq!(
+            (member.progress(), member.had()),
+            (Progress::LostMidFrame, 1)
+        );
+        assert_eq!(tail.kept_bytes(), frame.len());
+        member.advance(member.cursor + 100, &mut tail);
+        assert_eq!(member.progress(), Progress::LostMidFrame);
+        let end = member.cursor + 40_000 - 200;
+        member.advance(end, &mut tail);
+        assert_eq!((member.progress(), tail.kept_bytes()), (Progress::Lost, 0));
+    }
+}

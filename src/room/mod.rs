@@ -1,0 +1,286 @@
+//! A room is a log, and a member is a cursor into it.
+//!
+//! Rooms of chat, inboxes of users and raw relays are the same thing under different [`Space`]s. Every shard with
+//! members has a [`Room`]; on the shard that the name belongs to it is the [home](Role::Home), which orders the
+//! frames, elsewhere a [replica](Role::Replica), which repeats them.
+
+mod batch;
+mod home;
+mod member;
+mod segment;
+mod tail;
+
+pub use batch::{Batch, BatchFrame};
+pub use home::{Home, Opening, Pending, Subscriber};
+pub use member::{Link, Membership, Progress};
+pub use segment::{Frame, Kind};
+pub use tail::{Cut, Runs, Tail};
+
+use crate::hashing::{HashKey, NameIndex};
+use crate::proto::Target;
+use crate::slots::{Slot, Slots};
+use std::sync::Arc;
+
+/// The namespaces of logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Space {
+    /// Rooms of the chat protocol.
+    Chat,
+    /// Users' inboxes, by the user's name.
+    Inbox,
+    /// Relays of `/raw/{room}`.
+    Raw,
+}
+
+/// What a log is known by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// See [`Space`].
+    pub space: Space,
+    /// Name of the room or user.
+    pub name: Arc<str>,
+}
+
+impl Key {
+    /// The key's hash: it chooses the shard and the bucket.
+    pub fn hash(space: Space, name: &str, key: HashKey) -> u64 {
+        // An inbox lives where its user does, so both hash alike.
+        key.hash(space as u8, name)
+    }
+
+    /// How the log is called on the wire.
+    pub fn target(&self) -> Target<'_> {
+        match self.space {
+            Space::Chat | Space::Raw => Target::room(&self.name),
+            Space::Inbox => Target::user(&self.name),
+        }
+    }
+}
+
+/// The connection that a frame came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its shard.
+    pub shard: u16,
+    /// Its slot there.
+    pub slot: Slot,
+}
+
+impl Connection {
+    /// No connection: the server itself, or one that is not known any more.
+    pub const NONE: Connection = Connection {
+        shard: u16::MAX,
+        slot: Slot::NONE,
+    };
+}
+
+/// Which part of a room this shard plays.
+#[derive(Debug)]
+pub enum Role {
+    /// It orders the room.
+    Home(Box<Home>),
+    /// It repeats what the home sends. `synced` once the home's first answer is in: earlier batches are stale.
+    Replica {
+        /// See above.
+        synced: bool,
+    },
+}
+
+/// Where a room stands in the fan-out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fan {
+    /// Everyone awake has everything.
+    Idle,
+    /// It waits for its pass.
+    Waiting,
+    /// A pass is under way: members below `next` are still to be served, up to position `end`.
+    Running {
+        /// See above.
+        next: u32,
+        /// See above.
+        end: u64,
+    },
+}
+
+/// One room on one shard.
+#[derive(Debug)]
+pub struct Room {
+    /// See [`Key`].
+    pub key: Key,
+    /// Names the numbering; opaque outside.
+    pub epoch: u64,
+    /// The frames that memory keeps.
+    pub tail: Tail,
+    /// This shard's members, in no order; those that are still joining among them.
+    pub members: Vec<Membership>,
+    /// See [`Role`].
+    pub role: Role,
+    /// See [`Fan`].
+    pub fan: Fan,
+    /// Every member that is awake is past this position.
+    pub released: u64,
+    /// Bytes of passing frames since the last pass began.
+    pub passing_bytes: usize,
+    /// Tick at which a frame was last added or a member came or went.
+    pub touched: u32,
+}
+
+impl Room {
+    /// An empty room behind message `seq` of `epoch`.
+    pub fn new(key: Key, role: Role, epoch: u64, seq: u64) -> Room {
+        let tail = Tail::new(seq);
+        Room {
+            key,
+            epoch,
+            released: tail.head(),
+            tail,
+            members: Vec::new(),
+            role,
+            fan: Fan::Idle,
+            passing_bytes: 0,
+            touched: 0,
+        }
+    }
+
+    /// The home's part, where this is the home.
+    pub fn home(&self) -> Option<&Home> {
+        match &self.role {
+            Role::Home(home) => Some(home),
+            Role::Replica { .. } => None,
+        }
+    }
+
+    /// See [`Room::home`].
+    pub fn home_mut(&mut self) -> Option<&mut Home> {
+        match &mut self.role {
+            Role::Home(home) => Some(home),
+            Role::Replica { .. } => None,
+        }
+    }
+
+    /// Drops old segments that nobody awake needs. Returns whether someone was left behind.
+    pub fn trim(&mut self, tail_bytes_max: usize) -> bool {
+        let mut left_behind = false;
+        while self.tail.is_over(tail_bytes_max, self.released) {
+            left_behind |= self.drop_first();
+        }
+        left_behind
+    }
+
+    /// Drops the oldest segment, and notes for everyone who stood in it where they were. Returns whether there was
+    /// such a member.
+    pub fn drop_first(&mut self) -> bool {
+        let end = self.tail.first_end();
+        let left_behind = self.lose(end);
+        self.tail.drop_first();
+        if let Role::Home(home) = &mut self.role {
+            home.lose(end);
+        }
+        left_behind
+    }
+
+    /// Marks everyone before `end` as having lost the frames up to there.
+    pub fn lose(&mut self, end: u64) -> bool {
+        let mut left_behind = false;
+        for member in &mut self.members {
+            if member.cursor < end && !member.is_lost() {
+                left_behind = true;
+                member.lose(&mut self.tail);
+            }
+        }
+        left_behind
+    }
+
+    /// Whether a member stands inside a frame between two positions.
+    pub fn is_read_between(members: &[Membership], start: u64, end: u64) -> bool {
+        members
+            .iter()
+            .any(|member| member.is_mid_frame() && (start..end).contains(&member.cursor))
+    }
+}
+
+/// The rooms of one shard, by slot and by key.
+#[derive(Debug, Default)]
+pub struct Rooms {
+    slots: Slots<Room>,
+    index: NameIndex,
+}
+
+impl Rooms {
+    /// Place of the room with this key.
+    pub fn find(&self, space: Space, name: &str, hash_key: HashKey) -> Option<u32> {
+        self.index.find(Key::hash(space, name, hash_key), |index| {
+            self.slots
+                .at(index)
+                .is_some_and(|room| room.key.space == space && *room.key.name == *name)
+        })
+    }
+
+    /// Adds a room.
+    pub fn insert(&mut self, room: Room, hash_key: HashKey) -> u32 {
+        let hash = Key::hash(room.key.space, &room.key.name, hash_key);
+        let index = self.slots.insert(room).index;
+        let slots = &self.slots;
+        self.index
+            .insert(hash, index, |index| rehash(slots, index, hash_key));
+        index
+    }
+
+    /// Takes a room out.
+    pub fn remove(&mut self, index: u32, hash_key: HashKey) -> Option<Room> {
+        let room = self.slots.at(index)?;
+        let hash = Key::hash(room.key.space, &room.key.name, hash_key);
+        let slots = &self.slots;
+        self.index
+            .remove(hash, index, |index| rehash(slots, index, hash_key));
+        let room = self.slots.remove(index);
+        self.slots.shrink();
+        room
+    }
+
+    /// The room at a place.
+    pub fn at(&self, index: u32) -> Option<&Room> {
+        self.slots.at(index)
+    }
+
+    /// See [`Rooms::at`].
+    pub fn at_mut(&mut self, index: u32) -> Option<&mut Room> {
+        self.slots.at_mut(index)
+    }
+
+    /// The room that a slot means, if it still is.
+    pub fn get(&self, slot: Slot) -> Option<&Room> {
+        self.slots.get(slot)
+    }
+
+    /// See [`Rooms::get`].
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut Room> {
+        self.slots.get_mut(slot)
+    }
+
+    /// The full slot of the room at a place.
+    pub fn slot_at(&self, index: u32) -> Slot {
+        self.slots.slot_at(index).unwrap_or(Slot::NONE)
+    }
+
+    /// Every room with its place.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Room)> {
+        self.slots.iter().map(|(slot, room)| (slot.index, room))
+    }
+
+    /// How many rooms there are.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is no room.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
+
+fn rehash(slots: &Slots<Room>, index: u32, hash_key: HashKey) -> u64 {
+    slots.at(index).map_or(0, |room| {
+        Key::hash(room.key.space, &room.key.name, hash_key)
+    })
+}

@@ -1,0 +1,120 @@
+//! A hashed wheel of coarse timers: arming and firing cost the same for ten connections and for a million.
+//!
+//! The wheel holds bare indices. The owner of an index keeps the tick for which it is armed, and a firing that does
+//! not meet that tick is stale and means nothing. So a timer is moved by writing one number, and cancelled by none.
+
+/// Milliseconds in one tick of the wheel.
+pub const TICK_MS: u64 = 100;
+
+const SLOT_COUNT: usize = 1024;
+
+/// A point in time in ticks of [`TICK_MS`] since the start of the process; lasts 13 years.
+pub type Tick = u32;
+
+/// The tick in which the millisecond `mono_ms` lies.
+pub fn tick_at(mono_ms: u64) -> Tick {
+    Tick::try_from(mono_ms / TICK_MS).unwrap_or(Tick::MAX)
+}
+
+/// The length of `ms` in ticks, rounded up, at least one.
+pub fn ticks(ms: u32) -> Tick {
+    ms.div_ceil(TICK_MS as u32).max(1)
+}
+
+/// Timers by the tick in which they fire.
+#[derive(Debug)]
+pub struct Wheel {
+    slots: Vec<Vec<u32>>,
+    /// Every slot up to this tick has fired.
+    at: Tick,
+    count: usize,
+}
+
+impl Wheel {
+    /// An empty wheel that stands at `now`.
+    pub fn new(now: Tick) -> Wheel {
+        Wheel {
+            slots: vec![Vec::new(); SLOT_COUNT],
+            at: now,
+            count: 0,
+        }
+    }
+
+    /// Lets `index` fire at `tick`, or as far ahead of now as the wheel reaches, or in the next tick if that has
+    /// passed. Returns the tick for which it is armed now.
+    pub fn arm(&mut self, index: u32, tick: Tick) -> Tick {
+        let tick = tick.clamp(self.at + 1, self.at + SLOT_COUNT as Tick - 1);
+        self.slots[tick as usize % SLOT_COUNT].push(index);
+        self.count += 1;
+        tick
+    }
+
+    /// Moves the wheel to `now`; `fired` gets each index that was armed on the way, with its tick.
+    pub fn advance(&mut self, now: Tick, fired: &mut Vec<(u32, Tick)>) {
+        if now > self.at + SLOT_COUNT as Tick {
+            // The process slept through a whole round: every slot is due.
+            self.at = now - SLOT_COUNT as Tick;
+        }
+        while self.at < now {
+            self.at += 1;
+            let slot = &mut self.slots[self.at as usize % SLOT_COUNT];
+            self.count -= slot.len();
+            fired.extend(slot.drain(..).map(|index| (index, self.at)));
+            slot.shrink_to(64);
+        }
+    }
+
+    /// Whether nothing is armed.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The next tick at which something may fire.
+    pub fn next(&self) -> Option<Tick> {
+        if self.is_empty() {
+            return None;
+        }
+        (1..=SLOT_COUNT as Tick)
+            .map(|step| self.at + step)
+            .find(|tick| !self.slots[*tick as usize % SLOT_COUNT].is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_timer_fires_once_in_its_tick() {
+        let mut wheel = Wheel::new(5);
+        for (index, tick) in [(1, 6), (2, 9), (3, 9), (4, 900)] {
+            assert_eq!(wheel.arm(index, tick), tick);
+        }
+        let mut fired = Vec::new();
+        wheel.advance(8, &mut fired);
+        assert_eq!(fired, [(1, 6)]);
+        assert_eq!(wheel.next(), Some(9));
+        wheel.advance(1000, &mut fired);
+        assert_eq!(fired, [(1, 6), (2, 9), (3, 9), (4, 900)]);
+        assert!(wheel.is_empty() && wheel.next().is_none());
+    }
+
+    #[test]
+    fn the_past_and_the_far_future_are_clamped() {
+        let mut wheel = Wheel::new(10);
+        assert_eq!(wheel.arm(1, 3), 11);
+        assert_eq!(wheel.arm(2, 1_000_000), 10 + SLOT_COUNT as Tick - 1);
+    }
+
+    #[test]
+    fn a_long_sleep_fires_everything() {
+        let mut wheel = Wheel::new(0);
+        wheel.arm(1, 3);
+        wheel.arm(2, 700);
+        let mut fired = Vec::new();
+        wheel.advance(5_000_000, &mut fired);
+        let mut indices: Vec<u32> = fired.iter().map(|(index, _)| *index).collect();
+        indices.sort_unstable();
+        assert_eq!(indices, [1, 2]);
+    }
+}
