@@ -85,6 +85,7 @@ class Page {
     this.#chat?.close();
     this.#chat = chat;
     const user = String(chat.user);
+    const { hash } = location;
     this.#model = new Model(user, local.json(`read.${user}`));
     this.#current = undefined;
     this.#typing_told_at = 0;
@@ -92,7 +93,7 @@ class Page {
     for (const room of local.names('rooms') ?? [FIRST_ROOM]) this.#join(room);
     this.#restore_outbox(user);
     this.#open(this.#model.conversations.get(local.text('current')) ?? this.#model.of('room')[0]);
-    this.#visit(location.hash);
+    this.#visit(hash);
   }
 
   /** @param {Roomcast} chat */

@@ -124,7 +124,6 @@ export class View {
     set_text(byId('text-label'), current ? `Message to ${current.name}` : 'Message');
     const field = /** @type {HTMLTextAreaElement} */ (byId('text'));
     field.placeholder = current ? `Message ${current.name}` : '';
-    field.disabled = !current;
   }
 
   /** @param {Shown} shown */

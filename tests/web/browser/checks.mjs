@@ -1,0 +1,413 @@
+import assert from 'node:assert/strict';
+
+const IMG = '<img src=x onerror=alert(1)>';
+/** From the end of a server to everybody's return: the back-off of a few failed attempts. */
+const RETURN_MS = 45_000;
+
+export const checks = [];
+const check = (name, run) => checks.push({ name, check: run, needs_server: false });
+const check_with_server = (name, run) => checks.push({ name, check: run, needs_server: true });
+
+check('the page comes with a policy that allows no inline code', async (stage) => {
+  const response = await fetch(stage.base);
+  const policy = response.headers.get('content-security-policy') ?? '';
+  assert.match(policy, /default-src '(none|self)'/);
+  assert.doesNotMatch(policy, /unsafe|\*/);
+  assert.doesNotMatch(await response.text(), / on\w+=|<style|style=/);
+});
+
+check('asks for a name first, with the cursor in it', async (stage) => {
+  const ada = await stage.person();
+  assert.equal(await ada.focused(), 'name');
+  await ada.page.keyboard.press('Enter');
+  await ada.page.locator('#name-error', { hasText: 'Please give a name' }).waitFor();
+  await ada.page.keyboard.press('Escape');
+  await ada.page.keyboard.press('Escape');
+  await ada.page.waitForSelector('#name-dialog[open]');
+});
+
+check('a name that is taken is refused, and another one is asked for', async (stage) => {
+  await stage.person('owner', { room: 'names' });
+  const thief = await stage.person();
+  await thief.page.fill('#name', 'owner');
+  await thief.page.click('#name-ok');
+  await thief.page.locator('#name-error', { hasText: '“owner” is taken' }).waitFor();
+  assert.equal(await thief.focused(), 'name');
+  await thief.sign_in('somebody else');
+  assert.equal(await thief.page.textContent('#me-name'), 'somebody else');
+});
+
+check('two people talk in a room, both ways', async (stage) => {
+  const ada = await stage.person('ada', { room: 'talk' });
+  const bob = await stage.person('bob', { room: 'talk' });
+  await ada.sees_note('bob joined');
+  await ada.say('hello bob');
+  await bob.sees('hello bob');
+  await ada.sees_sent('hello bob');
+  await bob.say('hello ada');
+  await ada.sees('hello ada');
+  await bob.sees_sent('hello ada');
+  assert.deepEqual(await ada.texts(), ['hello bob', 'hello ada']);
+  assert.deepEqual(await bob.texts(), ['hello bob', 'hello ada']);
+  await ada.page.locator('#member-list', { hasText: 'bob' }).waitFor();
+  assert.equal(await ada.page.textContent('#subtitle'), '2 members');
+});
+
+check('somebody who leaves is told and gone from the members', async (stage) => {
+  const ada = await stage.person('ada-stays', { room: 'leaving' });
+  const bob = await stage.person('bob-goes', { room: 'leaving' });
+  await ada.page.locator('#member-list', { hasText: 'bob-goes' }).waitFor();
+  // With a message between, coming and going are two lines.
+  await bob.say('bye');
+  await ada.sees('bye');
+  await bob.page.context().close();
+  await ada.sees_note('bob-goes left');
+  await ada.page.locator('#subtitle', { hasText: '1 member' }).waitFor();
+});
+
+check('whatever is sent stays text', async (stage) => {
+  const evil = await stage.person(IMG, { room: IMG });
+  const ada = await stage.person('ada-safe', { room: IMG });
+  const texts = [IMG, '<script>alert(1)</script>', '"><svg onload=alert(1)>', 'javascript:alert(1)', '{{7*7}}&amp;'];
+  for (const text of texts) await evil.say(text);
+  assert.equal(await ada.sees(texts.at(-1)), 1);
+  assert.deepEqual(await ada.texts(), texts);
+  await evil.page.locator('#member-list button').first().click();
+  await evil.say(IMG);
+  await ada.open(IMG);
+  await ada.page.locator('#people .entry').click();
+  await ada.sees(IMG);
+  for (const { page } of [evil, ada]) {
+    assert.equal(await page.locator('#rows :is(img, script, svg, a), .list :is(img, script, svg)').count(), 0);
+  }
+});
+
+check('web addresses become links that tell nothing', async (stage) => {
+  const ada = await stage.person('ada-links', { room: 'links' });
+  await ada.say('see https://example.org/a_(b)?c=1#d, or http://[::1]/. not javascript:alert(1) nor ftp://x/');
+  const links = ada.page.locator('#rows a');
+  await links.nth(1).waitFor();
+  const shown = await links.evaluateAll((all) => all.map((a) => [a.textContent, a.getAttribute('href'), a.rel, a.target]));
+  assert.deepEqual(shown, [
+    ['https://example.org/a_(b)?c=1#d', 'https://example.org/a_(b)?c=1#d', 'noopener noreferrer', '_blank'],
+    ['http://[::1]/', 'http://[::1]/', 'noopener noreferrer', '_blank'],
+  ]);
+});
+
+check('content that is no text is shown as JSON, and long words wrap', async (stage) => {
+  const ada = await stage.person('ada-json', { room: 'json' });
+  await ada.script('bot', 'json', `async (chat, room) => {
+    for (const content of [{ a: [1, null] }, 7, false, null]) await chat.send({ room, content }).acknowledged;
+  }`);
+  await ada.say('w'.repeat(2_000));
+  await ada.sees('wwww');
+  const texts = (await ada.texts()).map((text) => text.replace(/\s/g, ''));
+  assert.deepEqual(texts.slice(0, 4), ['{"a":[1,null]}', '7', 'false', 'null']);
+  assert.equal(await wider_than_window(ada.page), false);
+});
+
+check('typing is shown and ends', async (stage) => {
+  const ada = await stage.person('ada-types', { room: 'typing' });
+  const bob = await stage.person('bob-reads', { room: 'typing' });
+  await ada.page.locator('#member-list', { hasText: 'bob-reads' }).waitFor();
+  await ada.page.locator('#text').pressSequentially('hm');
+  await bob.page.locator('#typing', { hasText: 'ada-types is typing…' }).waitFor();
+  await ada.page.fill('#text', '');
+  await bob.page.locator('#typing', { hasText: /^$/ }).waitFor({ state: 'attached' });
+});
+
+check('private messages go both ways and to nobody else', async (stage) => {
+  const [ada, bob, eve] = [await stage.person('ada-p', { room: 'private' }),
+    await stage.person('bob-p', { room: 'private' }), await stage.person('eve-p', { room: 'private' })];
+  await ada.page.locator('#member-list button', { hasText: 'bob-p' }).click();
+  await ada.say('between us');
+  await ada.sees_sent('between us');
+  await bob.badge('ada-p').filter({ hasText: '1' }).waitFor();
+  assert.match(await bob.page.title(), /^\(1\) /);
+  await bob.open('ada-p');
+  await bob.sees('between us');
+  await bob.badge('ada-p').filter({ hasText: /^$/ }).waitFor({ state: 'attached' });
+  await bob.say('of course');
+  await ada.sees('of course');
+  assert.deepEqual(await ada.texts(), ['between us', 'of course']);
+  assert.equal(await eve.page.locator('#people .entry').count(), 0);
+  await ada.page.reload();
+  await ada.connected();
+  await ada.open('bob-p');
+  await ada.sees('of course');
+  assert.deepEqual(await ada.texts(), ['between us', 'of course'], 'after a reload');
+});
+
+check('a private message waits for somebody who is away', async (stage) => {
+  const ada = await stage.person('ada-w', { room: 'waiting' });
+  const bob = await stage.person('bob-w', { room: 'waiting' });
+  await ada.page.locator('#member-list button', { hasText: 'bob-w' }).click();
+  await bob.page.goto('about:blank');
+  await ada.say('are you there?');
+  await ada.sees_sent('are you there?');
+  await bob.page.goto(stage.base);
+  await bob.connected();
+  await bob.badge('ada-w').filter({ hasText: '1' }).waitFor();
+});
+
+check('unread messages are counted per room and in the title', async (stage) => {
+  const ada = await stage.person('ada-u', { room: 'first' });
+  const bob = await stage.person('bob-u', { room: 'first' });
+  await ada.join('second');
+  for (const text of ['one', 'two', 'three']) await bob.say(text);
+  await ada.badge('first').filter({ hasText: '3' }).waitFor();
+  assert.match(await ada.page.title(), /^\(3\) second/);
+  await ada.open('first');
+  await ada.sees('three');
+  await ada.sees_note('New');
+  await ada.page.waitForFunction(() => document.title.startsWith('first'));
+});
+
+check('two tabs of one user are one person', async (stage) => {
+  const ada = await stage.person('ada-t', { room: 'tabs' });
+  const other = await stage.tab(ada.page.context(), 'tabs');
+  await other.connected();
+  await ada.say('from the first tab');
+  assert.equal(await other.sees('from the first tab'), 1);
+  await other.sees_sent('from the first tab');
+  assert.equal(await other.page.textContent('#subtitle'), '1 member');
+});
+
+check('older messages come when one scrolls up', async (stage) => {
+  const bot = await stage.person();
+  await bot.script('bot-h', 'history', `async (chat, room) => {
+    for (let i = 1; i <= 180; i++) await chat.send({ room, content: 'line ' + i }).acknowledged;
+  }`);
+  const ada = await stage.person();
+  await ada.page.goto(`${stage.base}/#/history`);
+  await ada.page.reload();
+  await ada.page.fill('#name', 'ada-h');
+  await ada.page.press('#name', 'Enter');
+  await ada.sees(/^line 180$/);
+  const first = () => ada.page.locator('.message .text').first().textContent();
+  assert.notEqual(await first(), 'line 1');
+  for (let i = 0; i < 20 && (await first()) !== 'line 1'; i++) {
+    await ada.page.hover('#scroller');
+    await ada.page.mouse.wheel(0, -3_000);
+    await ada.page.waitForTimeout(150);
+  }
+  assert.deepEqual(await ada.texts(), Array.from({ length: 180 }, (_, i) => `line ${i + 1}`));
+  await ada.sees_note('This is the start of history');
+});
+
+check('the reading position stays while others write', async (stage) => {
+  const ada = await stage.person('ada-r', { room: 'reading' });
+  const bob = await stage.person('bob-r', { room: 'reading' });
+  for (let i = 1; i <= 40; i++) await bob.say(`line ${i}`);
+  await ada.sees(/^line 40$/);
+  await ada.page.hover('#scroller');
+  await ada.page.mouse.wheel(0, -600);
+  await ada.page.waitForSelector('#jump:not([hidden])');
+  const top = () => ada.page.locator('#scroller').evaluate((node) => node.scrollTop);
+  const before = await top();
+  await bob.say('news');
+  await ada.page.locator('#jump', { hasText: '1 new message' }).waitFor();
+  assert.equal(await top(), before);
+  await ada.page.click('#jump');
+  await ada.page.waitForSelector('#jump', { state: 'hidden' });
+});
+
+check('a reload keeps the name, the rooms and the last one', async (stage) => {
+  const ada = await stage.person('ada-k', { room: 'kept one' });
+  await ada.join('kept two');
+  await ada.say('still here');
+  await ada.sees_sent('still here');
+  await ada.page.goto(stage.base);
+  await ada.connected();
+  assert.equal(await ada.page.textContent('#me-name'), 'ada-k');
+  assert.equal(await ada.page.textContent('#title'), 'kept two');
+  assert.deepEqual(await ada.page.locator('#rooms .entry-name').allTextContents(), ['lobby', 'kept one', 'kept two']);
+  await ada.sees_sent('still here');
+  await ada.page.click('#leave');
+  await ada.page.locator('#rooms .entry-name', { hasText: 'kept two' }).waitFor({ state: 'detached' });
+});
+
+check('one can change the name and come back to it', async (stage) => {
+  const ada = await stage.person('ada-c', { room: 'changing' });
+  await ada.page.click('#change-name');
+  await ada.sign_in('ada-d');
+  await ada.page.locator('#me-name', { hasText: 'ada-d' }).waitFor();
+  await ada.page.click('#change-name');
+  await ada.page.keyboard.press('Escape');
+  assert.equal(await ada.page.textContent('#me-name'), 'ada-d');
+  await ada.page.click('#change-name');
+  await ada.sign_in('ada-c');
+  await ada.page.locator('#me-name', { hasText: 'ada-c' }).waitFor();
+});
+
+check('everything goes by keyboard', async (stage) => {
+  const ada = await stage.person();
+  const { keyboard } = ada.page;
+  await keyboard.type('ada-keys');
+  await keyboard.press('Enter');
+  await ada.connected();
+  assert.equal(await ada.focused(), 'text');
+  await keyboard.type('first line');
+  await keyboard.press('Shift+Enter');
+  await keyboard.type('second line');
+  await keyboard.press('Enter');
+  await ada.sees_sent('first line');
+  assert.deepEqual(await ada.texts(), ['first line\nsecond line']);
+  await ada.page.locator('#join-name').focus();
+  await keyboard.type('keys');
+  await keyboard.press('Enter');
+  await ada.page.locator('#title', { hasText: 'keys' }).waitFor();
+  assert.equal(await ada.focused(), 'text');
+  await keyboard.press('Alt+ArrowUp');
+  await ada.page.locator('#title', { hasText: 'lobby' }).waitFor();
+  await ada.page.locator('#rooms button').first().focus();
+  await keyboard.press('ArrowDown');
+  await keyboard.press('Enter');
+  await ada.page.locator('#title', { hasText: 'keys' }).waitFor();
+  await ada.page.locator('#change-name').focus();
+  await keyboard.press('Escape');
+  assert.equal(await ada.focused(), 'text');
+});
+
+check('every control can be reached by Tab and has a name', async (stage) => {
+  const ada = await stage.person('ada-tab', { room: 'tabbing' });
+  await stage.person('bob-tab', { room: 'tabbing' });
+  await ada.page.locator('#member-list button').waitFor();
+  const wanted = await ada.page.evaluate(() => [...document.querySelectorAll('button, input, textarea, [tabindex]')]
+    .filter((node) => node.checkVisibility({ visibilityProperty: true })).length);
+  await ada.page.evaluate(() => document.body.focus());
+  await ada.page.locator('body').press('Home');
+  const reached = new Set();
+  await ada.page.evaluate(() => /** @type {HTMLElement} */ (document.activeElement)?.blur());
+  for (let i = 0; i < wanted + 3; i++) {
+    await ada.page.keyboard.press('Tab');
+    reached.add(await ada.page.evaluate(() => {
+      const all = [...document.querySelectorAll('*')];
+      return all.indexOf(document.activeElement);
+    }));
+  }
+  assert.ok(reached.size >= wanted, `${reached.size} of ${wanted} reached`);
+  const nameless = await ada.page.evaluate(() => [...document.querySelectorAll('button, input, textarea')]
+    .filter((node) => !(node.textContent?.trim() || node.labels?.length || node.getAttribute('aria-label')))
+    .map((node) => node.outerHTML));
+  assert.deepEqual(nameless, []);
+});
+
+check('new messages are spoken, old ones are not', async (stage) => {
+  const ada = await stage.person('ada-s', { room: 'spoken' });
+  await ada.say('mine');
+  await ada.sees_sent('mine');
+  const bob = await stage.person('bob-s', { room: 'spoken' });
+  await bob.say('yours');
+  await ada.sees('yours');
+  await ada.page.locator('#announcer', { hasText: 'bob-s: yours' }).waitFor({ state: 'attached' });
+  assert.equal(await ada.page.locator('#announcer').textContent(), 'bob-s: yours');
+  assert.equal(await bob.page.locator('#announcer').textContent(), '');
+});
+
+check('it works on a phone', async (stage) => {
+  const phone = { viewport: { width: 360, height: 640 }, hasTouch: true, isMobile: true };
+  const ada = await stage.person('ada-phone', { room: 'phone', ...phone });
+  const bob = await stage.person('bob-desk', { room: 'phone' });
+  assert.equal(await wider_than_window(ada.page), false);
+  await ada.page.tap('#text');
+  await ada.page.locator('#text').fill('from the train');
+  await ada.page.tap('#send');
+  await bob.sees('from the train');
+  assert.equal(await ada.page.locator('#sidebar').isVisible(), false);
+  await ada.page.tap('#open-sidebar');
+  await ada.page.locator('#rooms button', { hasText: 'lobby' }).tap();
+  await ada.page.locator('#title', { hasText: 'lobby' }).waitFor();
+  await ada.page.locator('#sidebar').waitFor({ state: 'hidden' });
+  await bob.say('mind the gap');
+  await ada.page.waitForSelector('#unread-elsewhere:not([hidden])');
+  await ada.page.tap('#open-sidebar');
+  await ada.page.locator('#rooms button', { hasText: 'phone' }).tap();
+  await ada.sees('mind the gap');
+  await ada.page.tap('#open-members');
+  await ada.page.locator('#member-list button', { hasText: 'bob-desk' }).tap();
+  await ada.page.locator('#title', { hasText: 'bob-desk' }).waitFor();
+});
+
+check('it has a light and a dark face', async (stage) => {
+  const ground = async (colorScheme) => {
+    const { page } = await stage.person(undefined, { colorScheme });
+    return page.locator('#main').evaluate((node) => getComputedStyle(node).backgroundColor);
+  };
+  assert.equal(await ground('light'), 'rgb(255, 255, 255)');
+  assert.notEqual(await ground('dark'), 'rgb(255, 255, 255)');
+});
+
+check('what is refused can be tried again or discarded', async (stage) => {
+  const ada = await stage.person('ada-f', { room: 'refused' });
+  await ada.page.locator('#text').fill('x'.repeat(70_000));
+  await ada.page.keyboard.press('Enter');
+  const failed = ada.page.locator('.message[data-state="failed"]');
+  await failed.locator('.error', { hasText: 'Not sent' }).waitFor();
+  await failed.locator('button', { hasText: 'Try again' }).click();
+  await failed.locator('button', { hasText: 'Discard' }).click();
+  await failed.waitFor({ state: 'detached' });
+  await ada.say('short');
+  await ada.sees_sent('short');
+});
+
+check_with_server('after a restart all come back, and what was sent meanwhile arrives once', async (stage, server) => {
+  const ada = await stage.person('ada-x', { room: 'restart' });
+  const bob = await stage.person('bob-x', { room: 'restart' });
+  await ada.say('before');
+  await bob.sees('before');
+  assert.equal(await server.down(), 0, 'exit code');
+  for (const { page } of [ada, bob]) {
+    await page.waitForSelector('#banner:not([hidden])');
+    await page.locator('#countdown', { hasText: /Trying again in \d+ s/ }).waitFor();
+  }
+  await ada.say('while it was down');
+  await ada.page.locator('.message.own .status', { hasText: 'Waiting for the connection' }).waitFor();
+  await server.up();
+  await ada.connected(RETURN_MS);
+  await bob.connected(RETURN_MS);
+  assert.equal(await bob.sees('while it was down'), 1);
+  await ada.sees_sent('while it was down');
+  await ada.say('after');
+  await bob.sees('after');
+  await bob.say('yes');
+  await ada.sees('yes');
+  for (const person of [ada, bob]) {
+    assert.deepEqual(await person.texts(), ['before', 'while it was down', 'after', 'yes']);
+    await person.sees_note('The server started anew');
+  }
+  await ada.page.locator('#member-list', { hasText: 'bob-x' }).waitFor();
+});
+
+check_with_server('after a crash and a reload an unsent message still goes out, once', async (stage, server) => {
+  const ada = await stage.person('ada-y', { room: 'crash' });
+  const bob = await stage.person('bob-y', { room: 'crash' });
+  await server.down('SIGKILL');
+  await ada.page.waitForSelector('#banner:not([hidden])');
+  await ada.say('keep this');
+  await server.up();
+  await ada.page.reload();
+  await ada.connected(RETURN_MS);
+  await bob.connected(RETURN_MS);
+  await ada.sees_sent('keep this');
+  await bob.sees('keep this');
+  await ada.page.reload();
+  await ada.connected();
+  await ada.sees_sent('keep this');
+  assert.deepEqual(await ada.texts(), ['keep this']);
+  assert.deepEqual(await bob.texts(), ['keep this']);
+});
+
+check_with_server('"Try now" ends the pause', async (stage, server) => {
+  const ada = await stage.person('ada-z', { room: 'now' });
+  await server.down();
+  await ada.page.waitForTimeout(4_000);
+  await server.up();
+  await ada.page.click('#try-now', { timeout: 2_000 }).catch(() => {});
+  await ada.connected(3_000);
+});
+
+function wider_than_window(page) {
+  return page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth
+    || document.querySelector('#scroller').scrollWidth > document.querySelector('#scroller').clientWidth);
+}
