@@ -74,7 +74,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let mut commands = Commands::new(text);
         loop {
             let before = commands.rest();
-            if before.trim_ascii_start().is_empty() {
+            let is_open = self.peers.get(slot)?.phase.is_open();
+            if !is_open || before.trim_ascii_start().is_empty() {
                 return None;
             }
             let stop = self.must_stop(slot, *budget);

@@ -41,7 +41,11 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.send_close(slot, Some(code), reason);
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.phase = Phase::Closing;
-            peer.spill = None;
+            if let Some(spill) = &mut peer.spill {
+                // Frames are still decoded, to find the peer's Close; what was decoded is not wanted any more.
+                spill.text.clear();
+                spill.first_room = None;
+            }
         }
         self.arm(
             slot.index,

@@ -15,8 +15,10 @@ pub(super) enum Stop {
     Empty,
     /// The turn's share was taken; go on in the next.
     Budget,
-    /// The peer has to take its own replies first, or to hear who it is.
+    /// The peer has to take its own replies first.
     Replies,
+    /// It has yet to be settled who the peer is.
+    Identity,
     /// There is no room where it sends to; try again soon.
     Room,
 }
@@ -85,6 +87,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         };
         match &mut peer.spill {
             Some(spill) if spill.at < spill.bytes.len() => {
+                spill.bytes.drain(..spill.at);
+                spill.at = 0;
                 spill.bytes.extend_from_slice(bytes);
                 self.take_spill(slot);
             }
@@ -144,6 +148,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 self.to_retry.push(slot.index);
             }
             Stop::Replies => self.hub.counters.replies_full_total += 1,
+            Stop::Identity => {}
             Stop::Empty => {
                 if peer.marks.has(Marks::READABLE) {
                     self.mark_read(slot.index);
@@ -227,9 +232,12 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if peer.phase == Phase::Closing {
             return None;
         }
+        if peer.phase == Phase::Claiming {
+            return Some(Stop::Identity);
+        }
         let waiting =
             peer.reply_bytes() + self.hub.effects.bytes_waiting() + self.hub.awaited_bytes(slot);
-        if waiting >= REPLY_BYTES_MAX || peer.phase == Phase::Claiming {
+        if waiting >= REPLY_BYTES_MAX {
             return Some(Stop::Replies);
         }
         if budget == 0 {

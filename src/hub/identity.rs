@@ -5,7 +5,7 @@ use crate::limits::DEDUPE_COUNT_MAX;
 use crate::log::Head;
 use crate::mail::{Granted, Mail, Since, Sync};
 use crate::proto::{Code, Refusal, event, name};
-use crate::room::{Connection, Space};
+use crate::room::{Connection, Key, Space};
 use crate::slots::Slot;
 use crate::users::{Claim, NOBODY, hash_secret, is_same_secret};
 use crate::ws::CloseCode;
@@ -131,10 +131,15 @@ impl Hub {
             {
                 entry.shards |= 1 << (from.shard & 63);
             }
-            Box::new(Granted {
-                session,
-                inbox: self.inbox_sync(user, from.shard, since, have),
-            })
+            let inbox = self.inbox_sync(user, from.shard, since, have);
+            if let (Some(Ok(())), Some(since)) = (inbox.recovered, since) {
+                let room = Key {
+                    space: Space::Inbox,
+                    name: name.clone(),
+                };
+                self.confirm_home(&room, since.seq);
+            }
+            Box::new(Granted { session, inbox })
         });
         let answer = Mail::Claimed {
             to: from.slot,

@@ -109,11 +109,11 @@ impl Hub {
             return;
         }
         let index = self.find_or_make(room);
-        // A room that was made just now has to hear from the log service first.
-        let Some(mail) = self.park(from.shard, mail.clone()) else {
+        if self.is_opening(index) {
+            // A room that was made just now has to hear from the log service first.
+            self.local.push_back(mail);
             return;
-        };
-        drop(mail);
+        }
         self.touch(index);
         let head = self.rooms.at(index).map_or(0, |room| room.tail.head());
         if from.shard != self.place.shard
@@ -307,6 +307,9 @@ impl Hub {
             && !is_inbox
         {
             client.room_count -= 1;
+        }
+        if is_empty && let Some(room) = self.rooms.at_mut(link.room) {
+            room.released = room.tail.head();
         }
         if is_empty && is_replica && !is_inbox {
             self.remove_room(link.room);

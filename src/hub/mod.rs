@@ -372,8 +372,9 @@ impl Hub {
         if room.members.is_empty() {
             room.released = room.tail.head();
         }
-        if room.home().is_some_and(|home| !home.subscribers.is_empty())
-            && !self.unsent.contains(&slot)
+        if let Some(home) = room.home_mut()
+            && !home.subscribers.is_empty()
+            && !std::mem::replace(&mut home.is_unsent, true)
         {
             self.unsent.push(slot);
         }

@@ -55,13 +55,14 @@ impl Hub {
             count: home.presence.len() as u64,
             id,
         };
-        let names = home
-            .presence
-            .keys()
-            .filter_map(|user| self.users.at(*user))
-            .map(|user| &*user.name);
+        let users = home.presence.keys().filter_map(|user| self.users.at(*user));
+        let mut names: Vec<&str> = users
+            .take(PRESENCE_MEMBER_COUNT_MAX)
+            .map(|user| &*user.name)
+            .collect();
+        names.sort_unstable();
         let mut text = Vec::new();
-        presence.encode_with(names.take(PRESENCE_MEMBER_COUNT_MAX), &mut text);
+        presence.encode_with(names, &mut text);
         self.reply(from, false, |out| out.extend_from_slice(&text));
     }
 }

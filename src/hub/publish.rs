@@ -107,7 +107,7 @@ impl Hub {
         }
     }
 
-    fn is_opening(&self, index: u32) -> bool {
+    pub(super) fn is_opening(&self, index: u32) -> bool {
         let home = self.rooms.at(index).and_then(Room::home);
         home.is_some_and(|home| matches!(home.opening, crate::room::Opening::Asked(_)))
     }

@@ -25,8 +25,13 @@ impl Hub {
             return;
         };
         let (key, epoch) = (room.key.clone(), room.epoch);
+        if room.members.is_empty() {
+            // No pass begins here, so the budget of passing frames is renewed by sending them on.
+            room.passing_bytes = 0;
+        }
         let Room { tail, role, .. } = room;
         let Role::Home(home) = role else { return };
+        home.is_unsent = false;
         let mut mail = Vec::new();
         let mut last: Option<(u64, u64, Arc<Batch>)> = None;
         for subscriber in &mut home.subscribers {
@@ -228,7 +233,7 @@ impl Hub {
                 self.rooms.insert(room, self.hash_key)
             }
         };
-        if self.is_inbox_opening(index) {
+        if self.is_opening(index) {
             return;
         }
         self.sync_replica(index, &sync);
@@ -241,12 +246,6 @@ impl Hub {
             self.start_member(link, sync.from);
         }
         self.link_inbox(index, user, sync.head);
-    }
-
-    /// Whether an inbox has yet to hear from the log service, which links everyone.
-    fn is_inbox_opening(&self, index: u32) -> bool {
-        let home = self.rooms.at(index).and_then(Room::home);
-        home.is_some_and(|home| matches!(home.opening, Opening::Asked(_)))
     }
 
     /// The last message of its inbox that was written to a connection, which a ping may ask to confirm.

@@ -54,6 +54,8 @@ pub struct Home {
     pub count_tick: Tick,
     /// Whether the count of a large room changed since it was told.
     pub count_changed: bool,
+    /// Whether it is on the list of homes whose replicas may be behind.
+    pub is_unsent: bool,
     /// The tick for which the room's timer is armed; 0 if none.
     pub armed: Tick,
     /// Of an inbox: the last `seq_id` that its user has surely had.
@@ -72,6 +74,7 @@ impl Home {
             subscribers: Vec::new(),
             count_tick: 0,
             count_changed: false,
+            is_unsent: false,
             armed: 0,
             confirmed: 0,
             submitted_bytes: 0,
