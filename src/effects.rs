@@ -8,7 +8,7 @@ use std::ops::Range;
 /// One effect on one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// These bytes of [`Effects::bytes`] are a frame of its own replies.
+    /// These of the bytes that are handed over with it are a frame of its own replies.
     Reply(Range<usize>),
     /// Its identity is settled: its frames may be read.
     Settled,

@@ -70,7 +70,9 @@ pub struct User {
     pub claim: Claim,
 }
 
-const _: () = assert!(size_of::<User>() + size_of::<u32>() + 1 <= 80);
+/// Bytes of one entry in the index: the place and a byte of control.
+const INDEX_ENTRY_BYTES: usize = size_of::<u32>() + 1;
+const _: () = assert!(size_of::<User>() + INDEX_ENTRY_BYTES <= 80);
 
 /// The users of one shard, by place and by name.
 #[derive(Debug, Default)]

@@ -80,6 +80,7 @@ pub struct Engine<S, L> {
     read_buffer: Vec<u8>,
     gathered: Vec<u8>,
     runs: Runs,
+    #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     spare: Vec<Box<Replies>>,
 }
 

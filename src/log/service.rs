@@ -23,7 +23,7 @@ struct Undo {
     had_id: bool,
 }
 
-/// See the [module](self).
+/// One log service over one table, for the logs that its shards hold open.
 #[derive(Debug)]
 pub struct LogService<T> {
     table: T,

@@ -39,7 +39,7 @@ pub struct Pending {
     pub user: u32,
 }
 
-/// See the [module](self).
+/// What the home of a room knows besides its frames and its own members.
 #[derive(Debug)]
 pub struct Home {
     /// See [`Opening`].

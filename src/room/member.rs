@@ -35,7 +35,7 @@ pub enum Progress {
     LostMidFrame,
 }
 
-/// See the [module](self). 32 bytes, one after the other in the room, so that a pass over them is a walk in a line.
+/// One connection in one room. 32 bytes, one after the other in the room, so that a pass over them is a walk in a line.
 #[derive(Debug)]
 pub struct Membership {
     /// The position up to which the member has the room's frames. `u64::MAX` while joining.

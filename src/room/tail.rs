@@ -69,7 +69,7 @@ struct Kept {
     readers: u32,
 }
 
-/// See the [module](self).
+/// The frames of a room that memory keeps, and those before them that a stalled reader has not finished.
 #[derive(Debug)]
 pub struct Tail {
     segments: VecDeque<Segment>,
