@@ -188,6 +188,12 @@ impl Hub {
             Space::Inbox => Some(self.find_or_make(key)),
         };
         let Some(index) = index else { return };
+        if self.is_opening(index) {
+            let letter = Box::new(Letter::new(draft));
+            let room = key.clone();
+            self.post_home(key, Mail::Signal { room, from, letter });
+            return;
+        }
         self.counters.signals_total += 1;
         let target = key.target();
         let timestamp = self.now.unix_ms;

@@ -7,7 +7,7 @@ use super::clients::member;
 use super::{Hub, shared};
 use crate::limits::CREDIT_BYTES;
 use crate::mail::{Mail, Sync};
-use crate::room::{Batch, Fan, Home, Key, Membership, Opening, Role, Room, Space};
+use crate::room::{Batch, Fan, Home, Key, Membership, Opening, Role, Room, Space, Step, Tail};
 use crate::slots::Slot;
 use crate::users::NOBODY;
 use std::sync::Arc;
@@ -33,40 +33,21 @@ impl Hub {
         let Role::Home(home) = role else { return };
         home.is_unsent = false;
         let mut mail = Vec::new();
-        let mut last: Option<(u64, u64, Arc<Batch>)> = None;
+        // Subscribers mostly stand at the same place: they share the buffer.
+        let mut last = None;
         for subscriber in &mut home.subscribers {
-            while subscriber.cursor < tail.head() && subscriber.owed_bytes < CREDIT_BYTES {
-                let (reach, batch) = match &last {
-                    Some((from, reach, batch)) if *from == subscriber.cursor => {
-                        (*reach, Arc::clone(batch))
-                    }
-                    Some(_) | None => {
-                        let (batch, reach) = tail.export(
-                            subscriber.cursor,
-                            tail.head(),
-                            true,
-                            CREDIT_BYTES as usize / 2,
-                        );
-                        (reach, Arc::new(batch))
+            while let Some(step) = subscriber.step(tail.head()) {
+                let piece = match step {
+                    Step::Answer(answer) => answer,
+                    Step::Frames { from, end } => {
+                        let (reach, batch) = export_once(tail, from, end, &mut last);
+                        subscriber.cursor = reach;
+                        subscriber.owed_bytes += batch.bytes.len() as u64;
+                        let room = key.clone();
+                        Mail::Frames { room, epoch, batch }
                     }
                 };
-                last = Some((subscriber.cursor, reach, Arc::clone(&batch)));
-                subscriber.cursor = reach;
-                subscriber.owed_bytes += batch.bytes.len() as u64;
-                mail.push((
-                    subscriber.shard,
-                    Mail::Frames {
-                        room: key.clone(),
-                        epoch,
-                        batch,
-                    },
-                ));
-            }
-            while let Some((position, _)) = subscriber.answers.front()
-                && *position <= subscriber.cursor
-                && let Some((_, answer)) = subscriber.answers.pop_front()
-            {
-                mail.push((subscriber.shard, answer));
+                mail.push((subscriber.shard, piece));
             }
         }
         mail.into_iter()
@@ -321,3 +302,22 @@ impl Hub {
         }
     }
 }
+
+/// A batch that was exported, and the positions between which it lies.
+type Exported = (u64, u64, u64, Arc<Batch>);
+
+/// Frames between two positions, and the position that they reach. What was exported last is not exported again.
+fn export_once(tail: &Tail, from: u64, end: u64, last: &mut Option<Exported>) -> (u64, Arc<Batch>) {
+    if let Some((last_from, last_end, reach, batch)) = last
+        && (*last_from, *last_end) == (from, end)
+    {
+        return (*reach, Arc::clone(batch));
+    }
+    let (batch, reach) = tail.export(from, end, true, BATCH_BYTES);
+    let batch = Arc::new(batch);
+    *last = Some((from, end, reach, Arc::clone(&batch)));
+    (reach, batch)
+}
+
+/// About how large one batch is: half of the credit, so that one can be on its way while the other is taken.
+const BATCH_BYTES: usize = CREDIT_BYTES as usize / 2;

@@ -1,6 +1,7 @@
 //! What only a room's home shard knows: who is there, on every shard, and which shards follow.
 
 use crate::hashing::HashKey;
+use crate::limits::CREDIT_BYTES;
 use crate::mail::Mail;
 use crate::timers::Tick;
 use hashbrown::HashMap;
@@ -28,6 +29,39 @@ pub struct Subscriber {
     pub member_count: u32,
     /// Answers that must not overtake the frames before their position.
     pub answers: VecDeque<(u64, Mail)>,
+}
+
+/// What a subscriber is sent next.
+#[derive(Debug)]
+pub enum Step {
+    /// An answer: the frames before it were sent.
+    Answer(Mail),
+    /// Frames between two positions.
+    Frames {
+        /// Its cursor.
+        from: u64,
+        /// The head, or the place of the next answer.
+        end: u64,
+    },
+}
+
+impl Subscriber {
+    /// An answer whose time has come, or else frames up to the next one, while credit lasts. A replica that is not in
+    /// step yet takes no frames before its answer, so no answer may come later than it was made.
+    pub fn step(&mut self, head: u64) -> Option<Step> {
+        let end = match self.answers.front() {
+            Some((position, _)) if *position <= self.cursor => {
+                return self
+                    .answers
+                    .pop_front()
+                    .map(|(_, answer)| Step::Answer(answer));
+            }
+            Some((position, _)) => *position,
+            None => head,
+        };
+        let from = self.cursor;
+        (from < end && self.owed_bytes < CREDIT_BYTES).then_some(Step::Frames { from, end })
+    }
 }
 
 /// A change of presence that is told late, so that a reconnect is not news.

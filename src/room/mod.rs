@@ -11,7 +11,7 @@ mod segment;
 mod tail;
 
 pub use batch::{Batch, BatchFrame};
-pub use home::{Home, Opening, Pending, Subscriber};
+pub use home::{Home, Opening, Pending, Step, Subscriber};
 pub use member::{Link, Membership, Progress};
 pub use segment::{Frame, Kind};
 pub use tail::{Cut, Runs, Tail};
