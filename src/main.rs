@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use roomcast::config::{self, Config};
-use roomcast::reactor::{Server, Stopper, signals, sys};
+use roomcast::reactor::{Server, signals, sys};
 
 fn main() -> ExitCode {
     let setup = match config::load(env::args_os(), env::vars_os(), sys::survey()) {
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::start(config)?;
     log::info!(
-        "roomcast {} serves with {} shards, at most {} connections and {} bytes a message",
+        "roomcast {} serves; shards: {}, connections at most: {}, bytes of a message at most: {}",
         env!("CARGO_PKG_VERSION"),
         config.shards,
         config.limits.connection_count_max,
@@ -45,24 +45,26 @@ fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
     );
     let stopper = server.stopper();
     let drain_ms = config.limits.drain_ms;
-    signals::watch(move |signal| stop(&stopper, signal, drain_ms))?;
+    let stop = {
+        let stopper = stopper.clone();
+        move |signal| {
+            let open = stopper.connection_count();
+            log::info!(
+                "stopping on {signal}; open connections: {open}, time for them: {drain_ms} ms"
+            );
+            stopper.stop();
+        }
+    };
+    signals::watch(stop)?;
     print(&format!("listening on http://{}\n", server.address()));
     let counters = server.join()?;
     log::info!(
-        "stopped after {} connections and {} messages; {} connections were cut",
+        "stopped; connections: {}, messages: {}, connections cut by the deadline: {}",
         counters.accepted_total,
         counters.messages_received_total,
-        counters.connections
+        stopper.connection_count()
     );
     Ok(())
-}
-
-fn stop(stopper: &Stopper, signal: &str, drain_ms: u32) {
-    let connections = stopper.counters().connections;
-    log::info!(
-        "stopping on {signal}: {connections} connections have up to {drain_ms} ms to be closed"
-    );
-    stopper.stop();
 }
 
 /// To standard output, at once. Nobody is left to be told when it is closed.

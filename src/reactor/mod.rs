@@ -154,6 +154,11 @@ impl Stopper {
         }
     }
 
+    /// Connections that are open now; once the server has stopped, those that were cut by its deadline.
+    pub fn connection_count(&self) -> u32 {
+        self.process.connection_count()
+    }
+
     /// What all shards together have counted so far.
     pub fn counters(&self) -> Counters {
         self.process.total()

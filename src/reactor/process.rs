@@ -50,6 +50,11 @@ impl Process {
         self.undrained_count.load(Ordering::Acquire) == 0
     }
 
+    /// Connections that were admitted and are still there.
+    pub fn connection_count(&self) -> u32 {
+        self.connection_count.load(Ordering::Relaxed)
+    }
+
     /// Publishes what a shard has counted.
     pub fn publish(&self, shard: u16, counters: &Counters) {
         let slot = &self.counters[usize::from(shard)];
@@ -111,7 +116,9 @@ mod tests {
         let process = process(1, 2);
         assert!(process.admit() && process.admit());
         assert!(!process.admit() && !process.admit());
+        assert_eq!(process.connection_count(), 2);
         process.release();
+        assert_eq!(process.connection_count(), 1);
         assert!(process.admit());
         assert!(!process.admit());
     }
