@@ -10,6 +10,8 @@ use std::ops::Range;
 pub enum Effect {
     /// These of the bytes that are handed over with it are a frame of its own replies.
     Reply(Range<usize>),
+    /// These are the rest of a frame that was begun: they go before everything else.
+    Rest(Range<usize>),
     /// Its identity is settled: its frames may be read.
     Settled,
     /// It is closed with this code, after what it was told before.
@@ -41,6 +43,13 @@ impl Effects {
         self.list.push((to, Effect::Reply(start..self.bytes.len())));
     }
 
+    /// See [`Effect::Rest`].
+    pub fn rest(&mut self, to: Slot, rest: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(rest);
+        self.list.push((to, Effect::Rest(start..self.bytes.len())));
+    }
+
     /// See [`Effect::Settled`].
     pub fn settled(&mut self, to: Slot) {
         self.list.push((to, Effect::Settled));
@@ -65,7 +74,9 @@ impl Effects {
     pub fn drain(&mut self, mut each: impl FnMut(Slot, &Effect, &[u8])) {
         for (to, effect) in self.list.drain(..) {
             let bytes = match &effect {
-                Effect::Reply(range) => self.bytes.get(range.clone()).unwrap_or_default(),
+                Effect::Reply(range) | Effect::Rest(range) => {
+                    self.bytes.get(range.clone()).unwrap_or_default()
+                }
                 Effect::Settled | Effect::Close(..) => &[],
             };
             each(to, &effect, bytes);

@@ -79,7 +79,7 @@ impl Phase {
 
 /// Marks of a peer, a bit each: readiness as the socket last showed it, and the lists that it is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Marks(u8);
+pub struct Marks(u16);
 
 impl Marks {
     /// Reading may give something.
@@ -98,6 +98,8 @@ impl Marks {
     pub const ENDED: Marks = Marks(64);
     /// It was told that there are too many connections.
     pub const TURNED_AWAY: Marks = Marks(128);
+    /// A frame of a room was begun: its rest is the next that goes out.
+    pub const MID_FRAME: Marks = Marks(256);
 
     /// Whether a mark is set.
     pub fn has(self, mark: Marks) -> bool {

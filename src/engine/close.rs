@@ -56,15 +56,11 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     fn send_close(&mut self, slot: Slot, code: Option<CloseCode>, reason: &str) {
-        // A frame that was begun is finished first; nothing else of the rooms follows.
-        let rest = self.hub.rest_of_frame(slot);
+        // It leaves its rooms; a frame that was begun is finished first, and nothing else of them follows.
         self.hub.disconnect(slot);
         let Some(replies) = self.replies(slot.index) else {
             return;
         };
-        if !rest.is_empty() {
-            replies.put_first(&rest);
-        }
         let mut payload = Vec::new();
         close::encode(&mut payload, code, reason);
         replies.buffer().extend_from_slice(&payload);
@@ -125,10 +121,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     fn dismiss(&mut self, slot: Slot) {
-        let Some(phase) = self.peers.get(slot).map(|peer| peer.phase) else {
+        let Some(peer) = self.peers.get(slot) else {
             return;
         };
+        let (phase, is_quiet) = (peer.phase, peer.replies.is_none());
         match phase {
+            // It was answered all that it asked for, or is about to be.
+            Phase::Http if is_quiet => self.doom(slot.index),
             Phase::Http => self.end(slot),
             Phase::Hello | Phase::Claiming | Phase::Chat => {
                 self.say_bye(slot);

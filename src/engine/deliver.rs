@@ -3,7 +3,7 @@
 use super::{Engine, Socket};
 use crate::effects::Effect;
 use crate::log::LogPort;
-use crate::peer::Phase;
+use crate::peer::{Marks, Phase};
 use crate::proto::{Code, Refusal, event, name};
 use crate::slots::Slot;
 use crate::ws::CloseCode;
@@ -15,6 +15,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             let mut effects = std::mem::take(&mut self.hub.effects);
             effects.drain(|slot, effect, bytes| match effect {
                 Effect::Reply(_) => self.deliver_reply(slot, bytes),
+                Effect::Rest(_) => self.deliver_rest(slot, bytes),
                 Effect::Settled => self.settled(slot),
                 Effect::Close(code, reason) => self.close_by_hub(slot, *code, reason),
             });
@@ -36,6 +37,18 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         if let Some(replies) = self.replies(slot.index) {
             replies.buffer().extend_from_slice(frame);
+        }
+        self.mark_flush(slot.index);
+    }
+
+    /// Whatever the connection is at: a frame that was begun is finished.
+    fn deliver_rest(&mut self, slot: Slot, rest: &[u8]) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        peer.marks.clear(Marks::MID_FRAME);
+        if let Some(replies) = self.replies(slot.index) {
+            replies.put_first(rest);
         }
         self.mark_flush(slot.index);
     }

@@ -4,10 +4,11 @@
 //! behind, catch up by themselves. It ends at the head at which it began. A large room takes several turns, one slice
 //! each, and rooms take turns among themselves.
 
+use super::flush::send;
 use super::{Engine, Socket};
 use crate::limits::SEND_COUNT_PER_TURN;
 use crate::log::LogPort;
-use crate::peer::{Marks, Phase, Sent};
+use crate::peer::{Marks, Peer, Phase};
 use crate::room::{Fan, Link, Room};
 use crate::slots::Slot;
 
@@ -97,32 +98,25 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         } else {
             None
         };
-        let Some(slice) = slice.filter(|_| peer.replies.is_none()) else {
+        let goes_first = peer.replies.is_some() || peer.marks.has(Marks::MID_FRAME);
+        let Some(slice) = slice.filter(|_| !goes_first) else {
             // Something is to be left out, or goes first: the flush knows how.
             self.flush(index);
             return true;
         };
-        let (sent, length) = (peer.socket.send(slice), slice.len());
-        let counters = &mut self.hub.counters;
-        counters.sends_total += 1;
-        match sent {
-            Sent::Bytes(count) if count >= length => {
-                counters.sent_bytes_total += length as u64;
-                member.cursor = end;
+        let Peer { socket, marks, .. } = peer;
+        let Some(count) = send(socket, marks, slice, &mut self.hub.counters) else {
+            self.doom(index);
+            return true;
+        };
+        if count == slice.len() {
+            member.cursor = end;
+        } else {
+            let cursor = member.cursor + count as u64;
+            member.advance(cursor, tail);
+            if member.is_mid_frame() {
+                marks.set(Marks::MID_FRAME);
             }
-            Sent::Bytes(count) => {
-                counters.sent_bytes_total += count as u64;
-                counters.sends_blocked_total += 1;
-                peer.marks.clear(Marks::WRITABLE);
-                let cursor = member.cursor + count as u64;
-                member.advance(cursor, tail);
-                self.hub.turn_ring(index, link);
-            }
-            Sent::Blocked => {
-                counters.sends_blocked_total += 1;
-                peer.marks.clear(Marks::WRITABLE);
-            }
-            Sent::Failed => self.doom(index),
         }
         true
     }

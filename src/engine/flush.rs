@@ -5,9 +5,10 @@
 
 use super::fan_out::is_served;
 use super::{Engine, Socket};
+use crate::counters::Counters;
 use crate::limits::{REPLY_BYTES_MAX, SEGMENT_BYTES};
 use crate::log::LogPort;
-use crate::peer::{Marks, Sent};
+use crate::peer::{Marks, Peer, Sent};
 use crate::proto::event;
 use crate::room::{Connection, Link, Progress, Room, Space};
 use crate::ws::frame::{self, Opcode};
@@ -15,12 +16,13 @@ use crate::ws::frame::{self, Opcode};
 /// Room frames that one peer gets before others have their turn, in slices.
 const SLICES_PER_FLUSH: u32 = 8;
 
+/// Own replies that are copied in front of a room's frames to save a write; more of them are written by themselves.
+const GATHERED_REPLY_BYTES_MAX: usize = 16 * 1024;
+
 /// What came of one slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Slice {
-    /// There was nothing.
-    Nothing,
-    /// All of it was taken.
+    /// All of it was taken, or there was nothing.
     Whole,
     /// The socket is full, or broken.
     Short,
@@ -45,125 +47,132 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     /// Writes what a peer can take now.
     pub(super) fn flush(&mut self, index: u32) {
-        if self.finish_frame(index) == Slice::Short || self.flush_replies(index) == Slice::Short {
+        if self.finish_frame(index) == Slice::Short {
             return;
         }
-        let Some(peer) = self.peers.at_mut(index) else {
+        let Some(peer) = self.peers.at(index) else {
             return;
         };
         if is_served(peer.phase) {
             self.flush_rooms(index);
-        } else {
+        } else if self.flush_replies(index) == Slice::Whole {
             self.finish(index);
         }
     }
 
-    /// Finishes the frame in which the peer stands: the ring was left at its room.
+    /// Finishes the frame of a room in which the peer stands.
     fn finish_frame(&mut self, index: u32) -> Slice {
-        let Some(link) = self.hub.ring(index) else {
-            return Slice::Nothing;
+        let Some(peer) = self.peers.at(index) else {
+            return Slice::Short;
         };
-        let Some(room) = self.hub.rooms.at(link.room) else {
-            return Slice::Nothing;
-        };
-        let Some(member) = room.members.get(link.member as usize) else {
-            return Slice::Nothing;
-        };
-        if !member.is_mid_frame() {
-            return Slice::Nothing;
+        if !peer.marks.has(Marks::MID_FRAME) {
+            return Slice::Whole;
         }
+        let is_begun = |link: &Link| {
+            let room = self.hub.rooms.at(link.room);
+            let member = room.and_then(|room| room.members.get(link.member as usize));
+            member.is_some_and(|member| member.is_mid_frame())
+        };
+        let Some(link) = self.hub.links(index).find(is_begun) else {
+            // It left that room: the rest of the frame is about to join its replies.
+            return Slice::Short;
+        };
+        let cursor = self.cursor(link);
         // One byte further is inside the frame, so the gathering ends behind it.
-        let end = member.cursor + 1;
-        match self.send_gathered(link, end) {
-            Slice::Whole if self.stands_mid_frame(link) => Slice::Short,
-            slice => slice,
-        }
+        self.send_room(link, cursor + 1)
     }
 
-    fn stands_mid_frame(&self, link: Link) -> bool {
+    fn cursor(&self, link: Link) -> u64 {
         let room = self.hub.rooms.at(link.room);
         let member = room.and_then(|room| room.members.get(link.member as usize));
-        member.is_some_and(|member| member.is_mid_frame())
+        member.map_or(0, |member| member.cursor)
     }
 
     fn flush_replies(&mut self, index: u32) -> Slice {
         loop {
             let Some(peer) = self.peers.at_mut(index) else {
-                return Slice::Nothing;
+                return Slice::Short;
             };
-            let Some(replies) = &mut peer.replies else {
+            let Peer {
+                socket,
+                marks,
+                replies,
+                ..
+            } = peer;
+            let Some(replies) = replies else {
                 return Slice::Whole;
             };
-            if replies.is_empty() {
-                let replies = peer.replies.take();
-                replies
-                    .into_iter()
-                    .for_each(|replies| self.recycle(replies));
-                self.mark_read(index);
+            let length = replies.len();
+            if length == 0 {
+                self.drop_replies(index);
                 return Slice::Whole;
             }
-            if !peer.marks.has(Marks::WRITABLE) {
+            let Some(count) = send(socket, marks, replies.rest(), &mut self.hub.counters) else {
+                self.doom(index);
+                return Slice::Short;
+            };
+            replies.advance(count);
+            if length >= REPLY_BYTES_MAX {
+                if count > 0 {
+                    // A peer that is not read shows life by what it takes.
+                    peer.heard = self.now.tick();
+                }
+                self.resume(index);
+            }
+            if count < length {
                 return Slice::Short;
             }
-            let length = replies.len();
-            let was_full = length >= REPLY_BYTES_MAX;
-            let sent = peer.socket.send(replies.rest());
-            self.hub.counters.sends_total += 1;
-            match sent {
-                Sent::Bytes(count) => {
-                    replies.advance(count);
-                    self.hub.counters.sent_bytes_total += count as u64;
-                    if was_full {
-                        // A peer that is not read shows life by what it takes.
-                        peer.heard = self.now.tick();
-                    }
-                    if count < length {
-                        self.hub.counters.sends_blocked_total += 1;
-                        peer.marks.clear(Marks::WRITABLE);
-                        if was_full && peer.reply_bytes() < REPLY_BYTES_MAX {
-                            self.mark_read(index);
-                        }
-                        return Slice::Short;
-                    }
-                }
-                Sent::Blocked => {
-                    self.hub.counters.sends_blocked_total += 1;
-                    peer.marks.clear(Marks::WRITABLE);
-                    return Slice::Short;
-                }
-                Sent::Failed => {
-                    self.doom(index);
-                    return Slice::Short;
-                }
-            }
+        }
+    }
+
+    /// Own replies are through: their buffer serves others, and the peer may be read again.
+    fn drop_replies(&mut self, index: u32) {
+        let replies = self
+            .peers
+            .at_mut(index)
+            .and_then(|peer| peer.replies.take());
+        if let Some(replies) = replies {
+            self.recycle(replies);
+            self.resume(index);
+        }
+    }
+
+    /// Reads a peer again that was not read because of its replies.
+    fn resume(&mut self, index: u32) {
+        let Some(peer) = self.peers.at(index) else {
+            return;
+        };
+        let has_room = peer.reply_bytes() < REPLY_BYTES_MAX;
+        if has_room && (peer.marks.has(Marks::READABLE) || peer.has_waiting()) {
+            self.mark_read(index);
         }
     }
 
     fn flush_rooms(&mut self, index: u32) {
         for _ in 0..SLICES_PER_FLUSH {
             let Some(link) = self.next_backlog(index) else {
+                self.flush_replies(index);
                 return;
             };
             self.hub.turn_ring(index, link);
+            // The `gap` goes before what follows it.
             if self.tell_loss(link) {
-                // The `gap` goes before what follows it.
-                if self.flush_replies(index) == Slice::Short {
-                    return;
-                }
                 continue;
+            }
+            let replies = self.peers.at(index).map_or(0, Peer::reply_bytes);
+            if replies > GATHERED_REPLY_BYTES_MAX && self.flush_replies(index) == Slice::Short {
+                return;
             }
             let head = self
                 .hub
                 .rooms
                 .at(link.room)
                 .map_or(0, |room| room.tail.head());
-            if self.send_gathered(link, head) == Slice::Short {
+            if self.send_room(link, head) == Slice::Short {
                 return;
             }
         }
-        if self.next_backlog(index).is_some() {
-            self.mark_flush(index);
-        }
+        self.mark_flush(index);
     }
 
     /// The next membership, in the order of the ring, for which there are frames.
@@ -177,32 +186,43 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         })
     }
 
-    /// Copies what a member may see up to `end`, a slice at most, and sends it.
-    fn send_gathered(&mut self, link: Link, end: u64) -> Slice {
+    /// Sends a peer its own replies and what a member may see up to `end`, a slice at most, in one write. In the
+    /// middle of a frame the replies wait.
+    fn send_room(&mut self, link: Link, end: u64) -> Slice {
         let Some(room) = self.hub.rooms.at_mut(link.room) else {
-            return Slice::Nothing;
+            return Slice::Whole;
         };
         let Room {
             tail, members, key, ..
         } = room;
         let Some(member) = members.get_mut(link.member as usize) else {
-            return Slice::Nothing;
+            return Slice::Whole;
         };
         let index = member.peer;
         let Some(slot) = self.peers.slot_at(index) else {
-            return Slice::Nothing;
-        };
-        let own = Connection {
-            shard: self.place.shard,
-            slot,
+            return Slice::Short;
         };
         let Some(peer) = self.peers.at_mut(index) else {
-            return Slice::Nothing;
+            return Slice::Short;
         };
         if !peer.marks.has(Marks::WRITABLE) || peer.marks.has(Marks::DOOMED) {
             return Slice::Short;
         }
+        let Peer {
+            socket,
+            marks,
+            replies,
+            ..
+        } = peer;
+        let own = Connection {
+            shard: self.place.shard,
+            slot,
+        };
         self.gathered.clear();
+        if let Some(replies) = replies.as_deref().filter(|_| !member.is_mid_frame()) {
+            self.gathered.extend_from_slice(replies.rest());
+        }
+        let own_bytes = self.gathered.len();
         let cut = member.cut(key.space, own);
         tail.gather(
             member.cursor,
@@ -212,39 +232,32 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             &mut self.gathered,
             &mut self.runs,
         );
-        let length = self.gathered.len();
-        let sent = if length == 0 {
-            Sent::Bytes(0)
-        } else {
-            peer.socket.send(&self.gathered)
+        let Some(count) = send(socket, marks, &self.gathered, &mut self.hub.counters) else {
+            self.doom(index);
+            return Slice::Short;
         };
-        let counters = &mut self.hub.counters;
-        counters.sends_total += u64::from(length > 0);
-        match sent {
-            Sent::Bytes(count) => {
-                counters.sent_bytes_total += count as u64;
-                member.advance(self.runs.position_after(count), tail);
-                if member.cursor >= tail.head() {
-                    member.has_own = false;
-                }
-                if count < length {
-                    counters.sends_blocked_total += 1;
-                    peer.marks.clear(Marks::WRITABLE);
-                    self.hub.turn_ring(index, link);
-                    return Slice::Short;
-                }
-                Slice::Whole
+        if let Some(replies) = replies.as_deref_mut().filter(|_| own_bytes > 0) {
+            replies.advance(count.min(own_bytes));
+        }
+        if count >= own_bytes {
+            member.advance(self.runs.position_after(count - own_bytes), tail);
+            if member.cursor >= tail.head() {
+                member.has_own = false;
             }
-            Sent::Blocked => {
-                counters.sends_blocked_total += 1;
-                peer.marks.clear(Marks::WRITABLE);
-                Slice::Short
-            }
-            Sent::Failed => {
-                self.doom(index);
-                Slice::Short
+            match member.is_mid_frame() {
+                true => _ = marks.set(Marks::MID_FRAME),
+                false => marks.clear(Marks::MID_FRAME),
             }
         }
+        let is_whole = count == self.gathered.len();
+        if peer
+            .replies
+            .as_ref()
+            .is_some_and(|replies| replies.is_empty())
+        {
+            self.drop_replies(index);
+        }
+        if is_whole { Slice::Whole } else { Slice::Short }
     }
 
     /// Tells a member that fell off the tail what it missed, and lets it go on at the tail. Returns whether it had.
@@ -284,4 +297,31 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         true
     }
+}
+
+/// Writes to a socket and counts it. A short write leaves it unwritable. `None` where the connection is broken.
+pub(super) fn send<S: Socket>(
+    socket: &mut S,
+    marks: &mut Marks,
+    bytes: &[u8],
+    counters: &mut Counters,
+) -> Option<usize> {
+    if bytes.is_empty() {
+        return Some(0);
+    }
+    if !marks.has(Marks::WRITABLE) || marks.has(Marks::DOOMED) {
+        return Some(0);
+    }
+    counters.sends_total += 1;
+    let count = match socket.send(bytes) {
+        Sent::Bytes(count) => count,
+        Sent::Blocked => 0,
+        Sent::Failed => return None,
+    };
+    counters.sent_bytes_total += count as u64;
+    if count < bytes.len() {
+        counters.sends_blocked_total += 1;
+        marks.clear(Marks::WRITABLE);
+    }
+    Some(count)
 }

@@ -5,7 +5,7 @@ use super::{Hub, epoch_text, shared};
 use crate::log::Head;
 use crate::mail::{Mail, Since, Sync};
 use crate::proto::{Code, Refusal, Target, event};
-use crate::room::{Connection, Key, Link, Membership, Role, Room, Space};
+use crate::room::{Connection, Key, Link, Membership, Role, Room, Runs, Space};
 use crate::slots::Slot;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -295,6 +295,7 @@ impl Hub {
 
     /// Ends a membership on this shard; a replica without members ends with it.
     fn drop_membership(&mut self, peer: Slot, link: Link) {
+        self.save_rest(peer, link);
         if self.clients.unlink(link, &mut self.rooms).is_none() {
             return;
         }
@@ -314,6 +315,29 @@ impl Hub {
         if is_empty && is_replica && !is_inbox {
             self.remove_room(link.room);
         }
+    }
+
+    /// A member that leaves in the middle of a frame still has to get the rest of it.
+    fn save_rest(&mut self, peer: Slot, link: Link) {
+        let Some(room) = self.rooms.at(link.room) else {
+            return;
+        };
+        let member = room.members.get(link.member as usize);
+        let Some(member) = member.filter(|member| member.is_mid_frame()) else {
+            return;
+        };
+        let cut = member.cut(room.key.space, self.connection(peer));
+        let (mut rest, mut runs) = (Vec::new(), Runs::default());
+        // One byte further is inside the frame, so the gathering ends behind it.
+        room.tail.gather(
+            member.cursor,
+            member.cursor + 1,
+            cut,
+            1,
+            &mut rest,
+            &mut runs,
+        );
+        self.effects.rest(peer, &rest);
     }
 
     /// At the home: a connection of `from` has left.

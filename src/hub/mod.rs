@@ -380,14 +380,6 @@ impl Hub {
         }
     }
 
-    /// The membership of a connection that was served last.
-    pub fn ring(&self, peer: u32) -> Option<Link> {
-        self.clients
-            .at(peer)
-            .map(|client| client.ring)
-            .filter(|link| *link != Link::NONE)
-    }
-
     /// Every membership of a connection, the one to be served next first.
     pub fn links(&self, peer: u32) -> impl Iterator<Item = Link> {
         self.clients.links(peer, &self.rooms)

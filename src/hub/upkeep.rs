@@ -3,7 +3,6 @@
 use super::Hub;
 use crate::log::{Head, Request};
 use crate::room::{Opening, Progress, Room, Space};
-use crate::slots::Slot;
 use crate::timers::{Tick, ticks};
 use crate::users::Claim;
 use crate::ws::CloseCode;
@@ -255,32 +254,5 @@ impl Hub {
         self.counters.rooms = self.rooms.len() as u64;
         self.counters.users = self.users.len() as u64;
         self.counters.log_bytes = self.log_bytes as u64;
-    }
-
-    /// The rest of the frame in which a connection stands, which must go out before anything else.
-    pub fn rest_of_frame(&self, peer: Slot) -> Vec<u8> {
-        let mut rest = Vec::new();
-        for link in self.clients.links(peer.index, &self.rooms) {
-            let Some(room) = self.rooms.at(link.room) else {
-                continue;
-            };
-            let Some(member) = room.members.get(link.member as usize) else {
-                continue;
-            };
-            if member.is_mid_frame() {
-                let cut = member.cut(room.key.space, self.connection(peer));
-                let mut runs = crate::room::Runs::default();
-                // The frame's rest alone: the gathering ends behind the first frame.
-                room.tail.gather(
-                    member.cursor,
-                    member.cursor + 1,
-                    cut,
-                    1,
-                    &mut rest,
-                    &mut runs,
-                );
-            }
-        }
-        rest
     }
 }

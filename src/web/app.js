@@ -445,6 +445,7 @@ class Page {
   /** @param {'none' | 'sidebar' | 'members'} which */
   #drawer(which) {
     byId('app').dataset.drawer = which;
+    byId('main').inert = which !== 'none';
     for (const each of ['sidebar', 'members']) {
       byId(`open-${each}`).setAttribute('aria-expanded', String(each === which));
     }
@@ -476,6 +477,9 @@ class Page {
     on('name-form', 'submit', () => this.#name_given());
     on('name-cancel', 'click', () => this.#dialog.close());
     on('name-dialog', 'close', () => this.#dialog_closed());
+    for (const width of ['720px', '1040px']) {
+      matchMedia(`(max-width: ${width})`).addEventListener('change', () => this.#drawer('none'));
+    }
     document.addEventListener('keydown', (event) => this.#key(event));
     document.addEventListener('visibilitychange', () => this.#draw());
     window.addEventListener('hashchange', () => this.#visit(location.hash));

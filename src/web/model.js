@@ -74,8 +74,8 @@ export class Log {
   page({ epoch, messages, more }) {
     if (epoch !== this.epoch) return false;
     this.loaded = true;
-    this.more = more;
     if (messages.length > 0) this.oldest = Math.min(this.oldest, messages[0].seq_id);
+    this.more = more && this.oldest > 1;
     return true;
   }
 }

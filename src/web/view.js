@@ -161,11 +161,11 @@ export class View {
     set_text(jump, unread > 0 ? `${unread} new ${unread === 1 ? 'message' : 'messages'}` : 'Newest messages');
   }
 
-  /** The first row in sight, and where it is: it shall stay there. */
+  /** The first message in sight, and where it is: it shall stay there. */
   #anchor() {
     const top = this.#scroller.scrollTop;
-    for (const child of this.#rows.children) {
-      const node = /** @type {HTMLElement} */ (child);
+    const messages = /** @type {NodeListOf<HTMLElement>} */ (this.#rows.querySelectorAll('.message'));
+    for (const node of messages) {
       if (node.offsetTop + node.offsetHeight > top) return { node, top: node.offsetTop };
     }
     return undefined;
