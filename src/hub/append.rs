@@ -62,13 +62,15 @@ impl Hub {
         room.epoch = head.epoch;
         room.tail.reset(head.seq);
         let Some(home) = room.home_mut() else { return };
-        if let Opening::Asked(parked) = std::mem::replace(&mut home.opening, Opening::Open) {
+        let opening = std::mem::replace(&mut home.opening, Opening::Open);
+        if key.space == Space::Inbox {
+            // Before the mail that waited: a signal among it is for who follows already.
+            self.open_inbox(log.index);
+        }
+        if let Opening::Asked(parked) = opening {
             parked
                 .into_iter()
                 .for_each(|(from, mail)| self.deliver(from, mail));
-        }
-        if key.space == Space::Inbox {
-            self.open_inbox(log.index);
         }
     }
 
