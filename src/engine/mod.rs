@@ -194,6 +194,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.flush_peers();
         self.expire();
         self.hub.commit(&mut self.log);
+        self.hub.forward();
         self.deliver();
         self.bury();
         self.hub.gauge();

@@ -369,11 +369,12 @@ impl Hub {
             room.fan = Fan::Waiting;
             self.dirty.push_back(slot);
         }
-        if room.members.is_empty() {
+        let is_empty = room.members.is_empty();
+        if is_empty {
             room.released = room.tail.head();
         }
         if let Some(home) = room.home_mut()
-            && !home.subscribers.is_empty()
+            && (is_empty || !home.subscribers.is_empty())
             && !std::mem::replace(&mut home.is_unsent, true)
         {
             self.unsent.push(slot);

@@ -25,7 +25,8 @@ impl Hub {
             return;
         };
         let (key, epoch) = (room.key.clone(), room.epoch);
-        if room.members.is_empty() {
+        let is_empty = room.members.is_empty();
+        if is_empty {
             // No pass begins here, so the budget of passing frames is renewed by sending them on.
             room.passing_bytes = 0;
         }
@@ -52,6 +53,10 @@ impl Hub {
         }
         mail.into_iter()
             .for_each(|(shard, mail)| self.post(shard, mail));
+        if is_empty {
+            // Nor does one end.
+            self.trim(slot.index);
+        }
     }
 
     /// At the home: a replica has taken bytes, and may be sent as many more.
