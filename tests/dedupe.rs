@@ -1,0 +1,168 @@
+//! A message repeated with its `id` is kept once, and answered as the first time.
+
+mod common;
+
+use common::{Client, Server, Value, json, seq, sharded, until};
+
+sharded!(
+    a_repetition_gets_the_first_ack,
+    on_another_connection_too,
+    in_flight_too,
+    an_id_belongs_to_one_user_and_one_log,
+    private_messages_too,
+    the_last_ten_thousand_are_remembered,
+);
+
+fn send(client: &mut Client, room: &str, id: &str, content: impl Into<Value>) -> Value {
+    let content = content.into();
+    client.ask(
+        json!({"type": "message", "room_id": room, "content": content, "id": id}),
+        "ack",
+    )
+}
+
+/// An `ack` without what tells a repetition from the first.
+fn without_dup(ack: &Value) -> Value {
+    let mut ack = ack.clone();
+    ack.as_object_mut().expect("an object").remove("dup");
+    ack
+}
+
+fn a_repetition_gets_the_first_ack(shards: u16) {
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    let mut bob = server.client("bob");
+    ann.join("r");
+    bob.join("r");
+    let first = send(&mut ann, "r", "one", "as it was");
+    assert_eq!(first.get("dup"), None);
+    send(&mut ann, "r", "two", "in between");
+    for _ in 0..3 {
+        // What it holds now does not matter: it is the same message.
+        let again = send(&mut ann, "r", "one", "another content");
+        assert_eq!(again["dup"], true);
+        assert_eq!(without_dup(&again), first, "number and time of the first");
+    }
+    assert_eq!(send(&mut ann, "r", "three", "last")["seq_id"], 3);
+    for reader in [&mut ann, &mut bob] {
+        let messages = reader.take_many("message", 3);
+        let contents: Vec<&Value> = messages.iter().map(|message| &message["content"]).collect();
+        assert_eq!(contents, ["as it was", "in between", "last"]);
+        assert_eq!(reader.rest_of("message"), Vec::<Value>::new());
+    }
+    assert_eq!(server.metric("duplicates_total"), 3);
+}
+
+fn on_another_connection_too(shards: u16) {
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    ann.join("r");
+    let first = send(&mut ann, "r", "one", 1);
+    let query = format!("?user=ann&session={}", ann.session);
+    // The others at the same time, and then one after she was away.
+    for _ in 0..4 {
+        let mut other = Client::open(&server, &query);
+        other.join("r");
+        let again = send(&mut other, "r", "one", 1);
+        assert_eq!(again["dup"], true);
+        assert_eq!(without_dup(&again), first);
+    }
+    let mut keeper = server.client("keeper");
+    keeper.join("r");
+    drop(ann);
+    until("ann has gone", || {
+        keeper.ask(json!({"type": "who", "room_id": "r"}), "presence")["count"] == 1
+    });
+    let mut ann = Client::open(&server, &query);
+    ann.join("r");
+    assert_eq!(send(&mut ann, "r", "one", 1)["dup"], true);
+    assert_eq!(send(&mut ann, "r", "new", 1)["seq_id"], 2);
+}
+
+fn in_flight_too(shards: u16) {
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    for room in ["a", "b", "c", "d"] {
+        ann.join(room);
+        let command = json!({"type": "message", "room_id": room, "content": 1, "id": "same"});
+        // Twice in one frame, and twice more in one segment.
+        let twice = format!("{command}{command}");
+        let frames = [
+            common::masked(common::Opcode::Text, twice.as_bytes()),
+            common::masked(common::Opcode::Text, twice.as_bytes()),
+        ];
+        ann.socket.send_bytes(&frames.concat());
+        let acks = ann.take_many("ack", 4);
+        assert_eq!(acks[0].get("dup"), None);
+        for again in &acks[1..] {
+            assert_eq!(again["dup"], true);
+            assert_eq!(without_dup(again), acks[0]);
+        }
+        assert_eq!(ann.take_seqs(room, 1), [1]);
+    }
+    assert_eq!(ann.rest_of("message"), Vec::<Value>::new());
+}
+
+fn an_id_belongs_to_one_user_and_one_log(shards: u16) {
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    let mut bob = server.client("bob");
+    for client in [&mut ann, &mut bob] {
+        client.join("r");
+        client.join("s");
+    }
+    assert_eq!(send(&mut ann, "r", "x", 1).get("dup"), None);
+    assert_eq!(send(&mut ann, "s", "x", 1).get("dup"), None);
+    assert_eq!(send(&mut bob, "r", "x", 1).get("dup"), None);
+    // Names and ids are told apart where one ends and the other begins.
+    let mut an = server.client("an");
+    an.join("r");
+    assert_eq!(send(&mut an, "r", "nx", 1).get("dup"), None);
+    assert_eq!(send(&mut an, "r", "", 1).get("dup"), None, "empty is an id");
+    assert_eq!(send(&mut an, "r", "", 1)["dup"], true);
+    let seqs = ann.take_seqs("r", 4);
+    assert_eq!(seqs, [1, 2, 3, 4]);
+}
+
+fn private_messages_too(shards: u16) {
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    let mut also_ann = server.again(&ann);
+    let mut bob = server.client("bob");
+    let command = json!({"type": "message", "to": "bob", "content": 1, "id": "x"});
+    let first = ann.ask(command.clone(), "ack");
+    for client in [&mut ann, &mut also_ann] {
+        let again = client.ask(command.clone(), "ack");
+        assert_eq!(again["dup"], true);
+        assert_eq!(without_dup(&again), first);
+    }
+    assert_eq!(ann.write_to("bob", 2)["seq_id"], 2);
+    assert_eq!(bob.take_seqs("bob", 2), [1, 2]);
+    // The copies in her own inbox, one for each message.
+    assert_eq!(also_ann.take_many("message", 2)[1]["content"], 2);
+    let page = ann.ask(json!({"type": "history", "to": "ann"}), "history");
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(2));
+}
+
+fn the_last_ten_thousand_are_remembered(shards: u16) {
+    const REMEMBERED: u64 = 10_000;
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    assert_eq!(ann.welcome["limits"]["dedupe_count"], REMEMBERED);
+    ann.ask(
+        json!({"type": "join", "room_id": "r", "echo": false}),
+        "joined",
+    );
+    let first = send(&mut ann, "r", "first", 0);
+    let command = json!({"type": "message", "room_id": "r", "content": 0}).to_string();
+    for _ in 0..99 {
+        ann.say_text(&command.repeat(101));
+        ann.take_many("ack", 101);
+    }
+    let again = send(&mut ann, "r", "first", 0);
+    assert_eq!(without_dup(&again), first, "remembered as the 10,000th");
+    assert_eq!(seq(&send(&mut ann, "r", "new", 0)), REMEMBERED + 1);
+    // It may be forgotten now; then it is a new message.
+    let later = send(&mut ann, "r", "first", 0);
+    assert!(later["dup"] == true || seq(&later) == REMEMBERED + 2);
+}
