@@ -70,13 +70,10 @@ export class Log {
     return known ? 'anew' : 'first';
   }
 
-  /** @param {History} page the newest one, or the one before `oldest` @returns {boolean} false if it is out of date */
-  page({ epoch, messages, more }) {
-    if (epoch !== this.epoch) return false;
+  /** The messages of a page, the newest one or the one before `oldest`, are here. @param {boolean} more */
+  paged(more) {
     this.loaded = true;
-    if (messages.length > 0) this.oldest = Math.min(this.oldest, messages[0].seq_id);
     this.more = more && this.oldest > 1;
-    return true;
   }
 }
 
@@ -402,10 +399,11 @@ export class Model {
     return entered;
   }
 
-  /** @param {Log} log @param {History} page */
+  /** Takes a page of history in, unless the log has started anew meanwhile. @param {Log} log @param {History} page */
   page(log, page) {
-    if (!log.page(page)) return;
+    if (page.epoch !== log.epoch) return;
     for (const message of page.messages) this.conversation_of(message)?.add(message, this.user);
+    log.paged(page.more);
   }
 
   /** Takes in how far this user has read elsewhere, or earlier. @param {any} places */

@@ -351,7 +351,7 @@ export class Roomcast {
       case 'error': return this.#error(event);
       case 'presence':
         this.#answer(event.id)?.resolve(event);
-        return this.#emit('presence', event);
+        // An event as well, asked for or not.
       case 'left':
       case 'signal':
       case 'system': return this.#emit(event.type, event);

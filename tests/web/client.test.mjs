@@ -1,4 +1,4 @@
-// The client library against a fake socket and a fake clock: `node --test tests/web/`.
+// The client library against a fake socket and a fake clock: `node --test tests/web/*.test.mjs`.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -87,7 +87,7 @@ describe('connecting', () => {
     all.last().accept();
     assert.deepEqual(all.last().sent, [{ type: 'hello' }]);
     all.last().say({ ...WELCOME, user: 'guest-7', session: 'secret' });
-    assert.equal(all.chat.user, 'guest-7');
+    assert.deepEqual([all.chat.user, all.chat.session], ['guest-7', 'secret']);
     const socket = reconnect(all);
     assert.deepEqual(socket.sent[0], { type: 'hello', user: 'guest-7', session: 'secret' });
   });
@@ -241,6 +241,27 @@ describe('back-off', () => {
     assert.equal(sockets.length, 4);
   });
 
+  test('says in words why there is no connection', () => {
+    for (const [opened, code, reason, words] of [
+      [false, 1006, '', 'The server cannot be reached'], [true, 1006, '', 'The connection was lost'],
+      [true, 1001, '', 'The server is going away'], [true, 1013, '', 'The server is busy'],
+      [true, 4100, 'Slow down', 'Slow down'],
+    ]) {
+      const { last, open, chat } = setup();
+      if (opened) open();
+      last().hang_up(code, reason);
+      assert.equal(chat.link.reason, words);
+    }
+  });
+
+  test('takes the code of bye where the close frame was lost', () => {
+    const { open, chat } = setup();
+    const socket = open();
+    socket.say({ type: 'bye', code: 4003, reason: 'Banned', reconnect: false });
+    socket.hang_up(1006);
+    assert.deepEqual([chat.link.state, chat.link.code], ['closed', 4003]);
+  });
+
   test('a late event of an earlier socket is not heard', () => {
     const { last, clock, seen, open, sockets } = setup();
     clock.run(15_000);
@@ -305,6 +326,43 @@ describe('liveness', () => {
     clock.sleep(600_000);
     clock.run(5_000);
     assert.equal(seen('state').at(-1).state, 'waiting');
+  });
+
+  test('a page that slept is believed once', () => {
+    for (const answered of [true, false]) {
+      const { clock, open, chat } = setup();
+      const socket = open();
+      clock.run(22_500);
+      clock.sleep(600_000);
+      clock.run(0);
+      if (answered) {
+        socket.say({ type: 'heartbeat', timestamp: 1 });
+        clock.run(22_500);
+      }
+      clock.sleep(600_000);
+      clock.run(0);
+      assert.equal(chat.link.state, answered ? 'open' : 'waiting');
+    }
+  });
+
+  test('an interval that makes no sense is bounded', () => {
+    for (const [heartbeat_ms, first_ms] of [[1, 900], [undefined, 22_500], ['x', 22_500], [1e12, 540_000]]) {
+      const { clock, open } = setup();
+      const socket = open({ heartbeat_ms });
+      clock.run(first_ms - 1);
+      assert.equal(socket.of('heartbeat').length, 0);
+      clock.run(1);
+      assert.equal(socket.of('heartbeat').length, 1);
+    }
+  });
+
+  test('a doubt shortens a wait that has begun', () => {
+    const { clock, open, page, chat } = setup();
+    open();
+    clock.run(22_500);
+    page.online();
+    clock.run(5_000);
+    assert.equal(chat.link.state, 'waiting');
   });
 
   test('doubts the link when the tab is looked at again', () => {
@@ -394,6 +452,48 @@ describe('rooms', () => {
     assert.equal(all.seen('reset').length, 0);
   });
 
+  test('what concerns a room that nobody asked for is not heard', () => {
+    const all = inLobby();
+    all.last().say({ ...LOBBY, room_id: 'other' }, message(11, { room_id: 'other' }),
+      { type: 'gap', room_id: 'other', from_seq_id: 1, to_seq_id: 2, reason: 'too_old' });
+    assert.deepEqual([all.seen('joined').length, all.seen('message').length, all.seen('gap').length], [1, 0, 0]);
+  });
+
+  test('leave fails what was not acknowledged, and a join that is refused later', async () => {
+    const all = setup();
+    const joined = all.chat.join('lobby');
+    const send = all.chat.send({ room: 'lobby', content: 'x' });
+    const kept = all.chat.send({ to: 'bob', content: 'y' });
+    const socket = all.open();
+    socket.say({ type: 'error', request: 'join', room_id: 'lobby', code: 'overloaded', message: '', retryable: true });
+    all.chat.leave('lobby');
+    await assert.rejects(joined, { code: 'left' });
+    await assert.rejects(send.acknowledged, { code: 'left' });
+    all.clock.run(5_000);
+    assert.deepEqual([socket.of('join').length, kept.state], [1, 'sending']);
+  });
+
+  test('a join that is refused again and again is asked for less and less often', () => {
+    const all = setup({ random: () => 0 });
+    all.chat.join('lobby');
+    const socket = all.open();
+    const refuse = () => socket.say({ type: 'error', request: 'join', room_id: 'lobby', code: 'room_full', message: '',
+      retryable: true });
+    for (const pause_ms of [1_000, 2_000, 4_000]) {
+      const asked = socket.of('join').length;
+      refuse();
+      all.clock.run(pause_ms - 1);
+      assert.equal(socket.of('join').length, asked);
+      all.clock.run(1);
+      assert.equal(socket.of('join').length, asked + 1);
+    }
+    socket.say(LOBBY);
+    const again = reconnect(all);
+    again.say({ type: 'error', request: 'join', room_id: 'lobby', code: 'room_full', message: '', retryable: true });
+    all.clock.run(1_000);
+    assert.equal(again.of('join').length, 2);
+  });
+
   test('leave forgets the room', () => {
     const all = inLobby();
     all.chat.leave('lobby');
@@ -443,6 +543,40 @@ describe('sends', () => {
     socket.say({ type: 'ack', id: send.id, room_id: 'lobby', seq_id: 11, timestamp: 5, durable: true });
     assert.equal(await send.acknowledged, send);
     assert.deepEqual([send.state, send.seq_id, send.timestamp, send.durable], ['acknowledged', 11, 5, true]);
+  });
+
+  test('in private wait for nothing but the connection', () => {
+    const all = setup();
+    all.chat.send({ to: 'bob', content: 'early' });
+    assert.deepEqual(all.open().of('message').map((command) => command.content), ['early']);
+  });
+
+  test('tell each change of their state', () => {
+    const all = inLobby({ random: () => 0 });
+    const states = [];
+    all.chat.on('send', (send) => states.push(`${send.content} ${send.state}`));
+    const good = all.chat.send({ room: 'lobby', content: 'good' });
+    const bad = all.chat.send({ room: 'lobby', content: 'bad' });
+    all.last().say({ type: 'ack', id: good.id, room_id: 'lobby', seq_id: 11, timestamp: 5, durable: true });
+    all.last().say({ type: 'error', id: bad.id, code: 'forbidden', message: '', request: 'message', retryable: false });
+    all.chat.retry(good);
+    all.chat.retry(bad);
+    assert.deepEqual(states, ['good acknowledged', 'bad failed', 'bad sending']);
+    assert.deepEqual([good.state, bad.error], ['acknowledged', null]);
+  });
+
+  test('of one id are one', () => {
+    const all = inLobby();
+    const [one, two] = ['a', 'b'].map((content) => all.chat.send({ room: 'lobby', content, id: 'same' }));
+    assert.equal(one, two);
+    assert.deepEqual(all.last().of('message').map((command) => command.content), ['a']);
+  });
+
+  test('keep what they were given', () => {
+    const { chat } = inLobby();
+    const send = chat.send({ room: 'lobby', content: { a: 1 }, metadata: 2 });
+    assert.deepEqual([send.room, send.to, send.content, send.metadata], ['lobby', undefined, { a: 1 }, 2]);
+    assert.deepEqual([send.seq_id, send.timestamp, send.durable, send.error], [undefined, undefined, undefined, null]);
   });
 
   test('without an answer go out again under the same id, in order, after the room is joined again', () => {
@@ -586,6 +720,17 @@ describe('sends', () => {
     assert.equal(all.last().of('message').length, 1);
   });
 
+  test('fail at once after the client gave up, and can be tried again when it comes back', async () => {
+    const all = inLobby();
+    all.last().hang_up(4003, 'banned');
+    const send = all.chat.send({ room: 'lobby', content: 'x' });
+    await assert.rejects(send.acknowledged, { code: 'closed', message: 'banned' });
+    all.chat.connect();
+    all.open().say({ ...LOBBY, recovered: true });
+    all.chat.retry(send);
+    assert.equal(all.last().of('message').length, 1);
+  });
+
   test('fail with the reason when the client gives up', async () => {
     const all = inLobby();
     const send = all.chat.send({ room: 'lobby', content: 'x' });
@@ -637,6 +782,18 @@ describe('inbox', () => {
     socket.say(letter(2, { to: 'bob', sender: 'ada', id: 'from-another-tab' }));
     assert.deepEqual(seqs(all.seen), [2]);
     assert.deepEqual(all.chat.inbox_position, { epoch: 'i1', seq_id: 2 });
+  });
+
+  test('own messages are remembered, but not for ever', () => {
+    const all = setup();
+    const socket = all.open();
+    const ids = Array.from({ length: 1_001 }, (_, i) => {
+      const { id } = all.chat.send({ to: 'bob', content: i });
+      socket.say({ type: 'ack', id, to: 'bob', seq_id: i, timestamp: 5, durable: true });
+      return id;
+    });
+    ids.slice(0, 2).forEach((id, i) => socket.say(letter(i + 1, { to: 'bob', sender: 'ada', id })));
+    assert.deepEqual(seqs(all.seen), [1]);
   });
 
   test('a copy answers a send whose ack was lost', () => {
@@ -691,6 +848,28 @@ describe('the rest', () => {
       socket.say({ type: 'heartbeat', timestamp: 1 });
     }
     await assert.rejects(silent, { code: 'timeout' });
+  });
+
+  test('an error that belongs to nothing is told', () => {
+    const all = inLobby();
+    all.last().say({ type: 'error', code: 'bad_json', message: 'no', request: '', retryable: false });
+    assert.deepEqual(all.seen('error').map(({ code }) => code), ['bad_json']);
+  });
+
+  test('an answered request leaves no timer behind', async () => {
+    const all = inLobby();
+    const timers = all.clock.pending;
+    const who = all.chat.who('lobby');
+    all.last().say({ type: 'presence', id: all.last().of('who')[0].id, room_id: 'lobby', count: 1 });
+    await who;
+    assert.equal(all.clock.pending, timers);
+  });
+
+  test('nothing is written to a connection that is closing', () => {
+    const all = inLobby();
+    all.last().readyState = 2;
+    assert.equal(all.chat.signal({ room: 'lobby', content: 1 }), false);
+    assert.deepEqual(all.last().of('signal'), []);
   });
 
   test('signals are sent or not, never later', () => {
@@ -748,5 +927,7 @@ describe('the rest', () => {
     all.clock.run(600_000);
     assert.equal(all.sockets.length, 1);
     assert.equal(all.clock.pending, 0);
+    all.chat.close();
+    assert.equal(all.page.listeners, 0);
   });
 });

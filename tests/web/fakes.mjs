@@ -82,6 +82,15 @@ export function fakeSockets() {
 /** Stands for `document` and `window` at once. */
 export class FakePage extends EventTarget {
   hidden = false;
+  listeners = 0;
+  addEventListener(...args) {
+    this.listeners += 1;
+    super.addEventListener(...args);
+  }
+  removeEventListener(...args) {
+    this.listeners -= 1;
+    super.removeEventListener(...args);
+  }
   show(visible) {
     this.hidden = !visible;
     this.dispatchEvent(new Event('visibilitychange'));

@@ -1,4 +1,4 @@
-// What the page makes of events, without a document: `node --test tests/web/`.
+// What the page makes of events, without a document: `node --test tests/web/*.test.mjs`.
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -48,6 +48,16 @@ describe('messages', () => {
     say(...times.map((ms, i) => message(i + 1, { timestamp: NOON + ms })), message(5, { sender: 'eve', timestamp: NOON }));
     const heads = room.rows('ada').filter((row) => row.kind === 'message').map((row) => row.first);
     assert.deepEqual(heads, [true, false, true, false, true]);
+  });
+
+  test('share no heading with what is beyond a line', () => {
+    const { room, say } = lobby();
+    say(message(1), message(2));
+    room.change('eve', 'join', NOON);
+    say(message(3), message(4), message(5, { timestamp: NOON + 86_400_000 }));
+    room.divider = { era: 0, seq: 3 };
+    const heads = room.rows('ada').filter((row) => row.kind === 'message').map((row) => row.first);
+    assert.deepEqual(heads, [true, false, true, true, true]);
   });
 
   test('of another day stand under its line', () => {
@@ -115,6 +125,12 @@ describe('own messages', () => {
     assert.deepEqual(model.of('person').map(({ name }) => name), ['bob', 'eve']);
   });
 
+  test('that are not pending settle nothing', () => {
+    const { room } = lobby();
+    room.settle({ ...send('x'), seq_id: 1, timestamp: NOON }, 'ada');
+    assert.deepEqual(contents(room), []);
+  });
+
   test('can be discarded', () => {
     const { room } = lobby();
     const mine = send('x', { state: 'failed' });
@@ -139,6 +155,15 @@ describe('what is above', () => {
     }
   });
 
+  test('messages that come live show what is no longer kept', () => {
+    const { room, say, load } = lobby({ epoch: 'e1', seq_id: 4 });
+    load([]);
+    say(message(5));
+    assert.deepEqual(notes(room), ['Earlier messages are no longer kept.']);
+    load([message(1)], true);
+    assert.equal(room.log.more, false, 'nothing is older than 1');
+  });
+
   test('too many rows let the oldest go, and can be loaded again', () => {
     const { room, say, load } = lobby();
     load([]);
@@ -158,6 +183,14 @@ describe('breaks', () => {
     const { room, say } = lobby();
     say(message(1));
     room.gap(2, 40);
+    room.gap(2, 40);
+    room.change('eve', 'join', NOON);
+    room.change('eve', 'leave', NOON);
+    room.change('kim', 'join', NOON);
+    assert.equal(notes(room).at(-1), 'kim joined');
+    room.change('kim', 'leave', NOON);
+    room.mark_read();
+    assert.deepEqual(room.read, { era: 0, seq: 40 });
     say(message(41));
     assert.deepEqual(kinds(room).slice(-3), ['message', 'note', 'message']);
     assert.deepEqual(notes(room), ['Some messages are no longer kept.']);
@@ -167,10 +200,14 @@ describe('breaks', () => {
     const { model, room, say, load } = lobby();
     load([]);
     say(message(1), message(2));
+    room.mark_read();
+    room.type('bob', true, 0);
     assert.equal(model.joined('lobby', { epoch: 'e2', seq_id: 1, recovered: false }), 'anew');
+    assert.deepEqual([room.unread('ada'), room.typing(0).names], [0, []]);
     load([message(1, { content: 'new 1' })], false, 'e2');
     say(message(2, { content: 'new 2' }));
     assert.deepEqual(contents(room), ['m1', 'm2', 'new 1', 'new 2']);
+    assert.equal(room.unread('ada'), 2);
     assert.equal(notes(room).length, 1);
     assert.match(notes(room)[0], /started anew/);
   });
@@ -180,6 +217,8 @@ describe('breaks', () => {
     say(message(1));
     assert.equal(model.joined('lobby', { epoch: 'e1', seq_id: 5, recovered: true }), 'same');
     assert.deepEqual(notes(room), []);
+    room.mark_read();
+    assert.equal(room.read.seq, 5);
   });
 
   test('an inbox that starts anew does so for every person', () => {
@@ -191,6 +230,7 @@ describe('breaks', () => {
     const second = letter(1, { content: 'new' });
     model.conversation_of(second).add(second, 'ada');
     assert.deepEqual(contents(model.person('bob')), ['m1', 'new']);
+    assert.match(notes(model.person('bob'))[0], /started anew/);
   });
 });
 
@@ -237,6 +277,11 @@ describe('reading', () => {
     const event = letter(3);
     model.conversation_of(event).add(event, 'ada');
     assert.equal(model.person('bob').unread('ada'), 1);
+    const later = new Model('ada', [['person bob', 'i1', 3]]);
+    later.person('bob');
+    later.welcomed({ epoch: 'i1', seq_id: 3 });
+    later.conversation_of(event).add(event, 'ada');
+    assert.equal(later.person('bob').unread('ada'), 0);
   });
 
   test('the divider stands above the first unread message of somebody else', () => {
@@ -263,9 +308,11 @@ describe('people', () => {
     assert.deepEqual(notes(room), ['eve joined', 'eve left']);
   });
 
-  test('typing ends with a message, a word or the time', () => {
+  test('typing ends with a message, a word, a farewell or the time', () => {
     const { room, say } = lobby();
-    for (const name of ['bob', 'eve', 'kim']) room.type(name, true, 0);
+    room.change('liz', 'join', NOON);
+    for (const name of ['bob', 'eve', 'kim', 'liz']) room.type(name, true, 0);
+    room.change('liz', 'leave', NOON);
     say(message(1));
     room.type('eve', false, 1_000);
     assert.deepEqual(room.typing(5_999).names, ['kim']);

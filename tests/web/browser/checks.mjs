@@ -113,7 +113,8 @@ check('typing is shown and ends', async (stage) => {
   await ada.page.locator('#text').pressSequentially('hm');
   await bob.page.locator('#typing', { hasText: 'ada-types is typing…' }).waitFor();
   await ada.page.fill('#text', '');
-  await bob.page.locator('#typing', { hasText: /^$/ }).waitFor({ state: 'attached' });
+  // Long before it would fade by itself.
+  await bob.page.locator('#typing', { hasText: /^$/ }).waitFor({ state: 'attached', timeout: 3_000 });
 });
 
 check('private messages go both ways and to nobody else', async (stage) => {
@@ -186,10 +187,11 @@ check('older messages come when one scrolls up', async (stage) => {
   await ada.sees(/^line 180$/);
   const first = () => ada.page.locator('.message .text').first().textContent();
   assert.notEqual(await first(), 'line 1');
-  for (let i = 0; i < 20 && (await first()) !== 'line 1'; i++) {
-    await ada.page.hover('#scroller');
+  await ada.page.hover('#scroller');
+  for (let before = await first(); before !== 'line 1'; before = await first()) {
     await ada.page.mouse.wheel(0, -3_000);
-    await ada.page.waitForTimeout(150);
+    await ada.page.waitForFunction((text) => document.querySelector('.message .text').textContent !== text, before);
+    assert.ok(await in_sight(ada.page, before), `${before} was at the top and went out of sight`);
   }
   assert.deepEqual(await ada.texts(), Array.from({ length: 180 }, (_, i) => `line ${i + 1}`));
   await ada.sees_note('This is the start of history');
@@ -401,11 +403,21 @@ check_with_server('after a crash and a reload an unsent message still goes out, 
 check_with_server('"Try now" ends the pause', async (stage, server) => {
   const ada = await stage.person('ada-z', { room: 'now' });
   await server.down();
-  await ada.page.waitForTimeout(4_000);
+  const long = ada.page.locator('#countdown', { hasText: /in ([5-9]|[12]\d) s/ });
+  await long.waitFor({ timeout: RETURN_MS });
   await server.up();
-  await ada.page.click('#try-now', { timeout: 2_000 }).catch(() => {});
-  await ada.connected(3_000);
+  await ada.page.click('#try-now');
+  await ada.connected(1_500);
 });
+
+function in_sight(page, text) {
+  return page.evaluate((wanted) => {
+    const row = [...document.querySelectorAll('.message .text')].find((each) => each.textContent === wanted);
+    const { top, bottom } = document.querySelector('#scroller').getBoundingClientRect();
+    const middle = row.getBoundingClientRect().top + 10;
+    return middle > top && middle < bottom;
+  }, text);
+}
 
 function wider_than_window(page) {
   return page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth

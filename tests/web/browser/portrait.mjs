@@ -8,7 +8,7 @@ export async function portrait(stage, file) {
 
   const talk = [
     [tomas, 'Morning all. Release candidate 3 is on staging since 8:40.'],
-    [tomas, 'Soak test so far: 5,000 members in one room, nobody missed a line.'],
+    [tomas, 'Please try to break it before lunch.'],
     [jun, 'I pulled the cable on my laptop in the middle of it 😄'],
     [jun, 'Came back by itself, and the two messages I had typed went out once each.'],
     [mira, 'Lovely. Then the only thing left is the changelog:\nhttps://example.org/roomcast/changes/42'],
