@@ -112,7 +112,7 @@ impl Hub {
         }
         if !append.is_copy {
             self.copy_to_sender(append, &key, &draft, given);
-            self.acknowledge(append.from, &key, &draft, given);
+            self.acknowledge(append, &key, &draft, given);
         }
     }
 
@@ -169,7 +169,7 @@ impl Hub {
         );
     }
 
-    fn acknowledge(&mut self, to: Connection, key: &Key, draft: &Draft<'_>, given: Given) {
+    fn acknowledge(&mut self, append: &Append, key: &Key, draft: &Draft<'_>, given: Given) {
         let target = key.target();
         let ack = event::Ack {
             id: draft.id,
@@ -179,7 +179,8 @@ impl Hub {
             durable: self.durable,
             dup: given.dup,
         };
-        self.reply(to, true, |out| ack.encode(out));
+        let room = Some(append.log.index);
+        self.reply(room, append.from, true, |out| ack.encode(out));
     }
 
     /// Encodes the frame that [`Hub::append`] appends next.

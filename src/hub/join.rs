@@ -398,7 +398,7 @@ impl Hub {
             members,
             id,
         };
-        self.reply(to, false, |out| left.encode(out));
+        self.reply(Some(index), to, false, |out| left.encode(out));
     }
 
     /// A connection has gone: it leaves everything.

@@ -336,8 +336,15 @@ impl Hub {
         index
     }
 
-    /// Answers a connection, on this shard or another.
-    fn reply(&mut self, to: Connection, is_ack: bool, encode: impl FnOnce(&mut Vec<u8>)) {
+    /// Answers a connection, on this shard or another. What is said about a room does not overtake the answers to
+    /// earlier joins that wait for its frames.
+    fn reply(
+        &mut self,
+        room: Option<u32>,
+        to: Connection,
+        is_ack: bool,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
         if to.shard == self.place.shard {
             if is_ack {
                 self.clients.acked(to.slot);
@@ -349,14 +356,19 @@ impl Hub {
         encode(&mut self.text);
         let mut frame = Vec::with_capacity(self.text.len() + 10);
         crate::ws::frame::encode(&mut frame, crate::ws::Opcode::Text, &self.text);
-        self.post(
-            to.shard,
-            Mail::Reply {
-                to: to.slot,
-                frame: frame.into(),
-                is_ack,
-            },
-        );
+        let reply = Mail::Reply {
+            to: to.slot,
+            frame: frame.into(),
+            is_ack,
+        };
+        let home = room.and_then(|index| self.rooms.at_mut(index)?.home_mut());
+        let answers = home
+            .and_then(|home| home.subscriber(to.shard))
+            .map(|subscriber| &mut subscriber.answers);
+        match answers.and_then(|answers| Some((answers.back()?.0, answers))) {
+            Some((position, answers)) => answers.push_back((position, reply)),
+            None => self.post(to.shard, reply),
+        }
     }
 
     /// Lets a room wait for its pass.

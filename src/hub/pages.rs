@@ -18,7 +18,8 @@ impl Hub {
         id: Option<&str>,
     ) {
         let target = key.target();
-        let Some(room) = self.find(key).and_then(|index| self.rooms.at(index)) else {
+        let index = self.find(key);
+        let Some(room) = index.and_then(|index| self.rooms.at(index)) else {
             // An inbox that never had a message.
             let epoch = epoch_text(self.first_head(key).0);
             let history = event::History {
@@ -27,7 +28,7 @@ impl Hub {
                 more: false,
                 id,
             };
-            self.reply(from, false, |out| history.encode([], out));
+            self.reply(None, from, false, |out| history.encode([], out));
             return;
         };
         let (first, last, more) = window(&room.tail, page);
@@ -40,7 +41,7 @@ impl Hub {
         };
         let mut text = Vec::new();
         history.encode(messages(&room.tail, first, last), &mut text);
-        self.reply(from, false, |out| out.extend_from_slice(&text));
+        self.reply(index, from, false, |out| out.extend_from_slice(&text));
     }
 
     /// At the home: the members of a room.
@@ -63,7 +64,7 @@ impl Hub {
         names.sort_unstable();
         let mut text = Vec::new();
         presence.encode_with(names, &mut text);
-        self.reply(from, false, |out| out.extend_from_slice(&text));
+        self.reply(Some(index), from, false, |out| out.extend_from_slice(&text));
     }
 }
 

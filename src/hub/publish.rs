@@ -270,7 +270,7 @@ impl Hub {
         text: &'static str,
     ) {
         let refusal = refusal(key, draft, code, text, "message");
-        self.send_refusal(from, &refusal, true);
+        self.send_refusal(from, key, &refusal, true);
     }
 
     fn refuse_signal(&mut self, from: Connection, key: &Key, draft: &Draft<'_>) {
@@ -281,10 +281,10 @@ impl Hub {
             "nobody holds this name",
             "signal",
         );
-        self.send_refusal(from, &refusal, false);
+        self.send_refusal(from, key, &refusal, false);
     }
 
-    fn send_refusal(&mut self, from: Connection, refusal: &Refusal<'_>, is_ack: bool) {
+    fn send_refusal(&mut self, from: Connection, key: &Key, refusal: &Refusal<'_>, is_ack: bool) {
         self.counters.errors_total += 1;
         let retryable = refusal.code.retryable();
         let retry_after_ms = retryable.then_some(RETRY_AFTER_MS);
@@ -293,7 +293,7 @@ impl Hub {
             retryable,
             retry_after_ms,
         };
-        self.reply(from, is_ack, |out| error.encode(out));
+        self.reply(self.find(key), from, is_ack, |out| error.encode(out));
     }
 }
 
