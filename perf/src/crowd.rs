@@ -1,0 +1,359 @@
+//! All client connections of a run, on one thread and one poll.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::clock::Clock;
+use crate::connection::{Connection, Stage, Welcome};
+use crate::limits::{CONNECTIONS_PER_ADDRESS, OPENING_COUNT_MAX, OPENING_MS, SCRATCH_BYTES};
+use crate::wire;
+
+const TIMER: Token = Token(usize::MAX);
+
+/// Where a crowd goes.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The server.
+    pub address: SocketAddr,
+    /// Path and query of the upgrade.
+    pub path: String,
+    /// When a connection is open.
+    pub welcome: Welcome,
+}
+
+/// A message that came.
+pub struct Arrival<'a> {
+    /// Which connection it came on, in the order in which they were made.
+    pub connection: usize,
+    /// When it was read, see [`Clock`].
+    pub at_ns: u64,
+    /// What it says.
+    pub payload: &'a [u8],
+}
+
+/// See the [module](self).
+pub struct Crowd {
+    clock: Clock,
+    poll: Poll,
+    events: Events,
+    destination: Destination,
+    request: Vec<u8>,
+    connections: Vec<Option<Connection>>,
+    open_count: usize,
+    reads_total: u64,
+    faults: Vec<String>,
+    lost_count: usize,
+    scratch: Vec<u8>,
+    timer: Option<OwnedFd>,
+}
+
+impl Crowd {
+    /// Nobody yet.
+    ///
+    /// # Errors
+    ///
+    /// The address is not on this machine, or there is no poll to be had.
+    pub fn new(clock: Clock, destination: Destination) -> io::Result<Crowd> {
+        let address = destination.address;
+        if !address.ip().is_loopback() {
+            return Err(io::Error::other(format!(
+                "{address} is not a loopback address, and nothing else is measured"
+            )));
+        }
+        Ok(Crowd {
+            clock,
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            request: wire::request(&address.to_string(), &destination.path),
+            destination,
+            connections: Vec::new(),
+            open_count: 0,
+            reads_total: 0,
+            faults: Vec::new(),
+            lost_count: 0,
+            scratch: vec![0; SCRATCH_BYTES],
+            timer: None,
+        })
+    }
+
+    /// Opens connections until there are `count`, a bounded number at a time.
+    ///
+    /// # Errors
+    ///
+    /// One of them could not be opened, or not in time.
+    pub fn open(&mut self, count: usize) -> io::Result<()> {
+        let deadline_ns = self.clock.now_ns() + (OPENING_MS + count as u64) * 1_000_000;
+        while self.open_count < count {
+            while self.connections.len() < count
+                && self.connections.len() - self.open_count < OPENING_COUNT_MAX
+            {
+                self.connect()?;
+            }
+            self.turn(Some(Duration::from_millis(100)), |_| ())?;
+            if let Some(fault) = self.faults.first() {
+                return Err(io::Error::other(fault.clone()));
+            }
+            if self.clock.now_ns() > deadline_ns {
+                let text = format!(
+                    "only {} of {count} connections opened in time",
+                    self.open_count
+                );
+                return Err(io::Error::other(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets time pass, and takes what comes.
+    ///
+    /// # Errors
+    ///
+    /// The poll failed.
+    pub fn rest(&mut self, time: Duration) -> io::Result<()> {
+        let end_ns = self.clock.now_ns() + time.as_nanos() as u64;
+        while self.clock.now_ns() < end_ns {
+            let left = Duration::from_nanos(end_ns - self.clock.now_ns().min(end_ns));
+            self.turn(Some(left), |_| ())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for events, at most for `timeout`, and takes everything that has come.
+    ///
+    /// # Errors
+    ///
+    /// The poll failed. What happens to one connection is kept as a [fault](Crowd::faults).
+    pub fn turn(
+        &mut self,
+        timeout: Option<Duration>,
+        mut message: impl FnMut(Arrival<'_>),
+    ) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            result => result?,
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let Token(index) = event.token();
+            if event.token() == TIMER {
+                self.note_timer();
+                continue;
+            }
+            if let Err(error) = self.serve(
+                index,
+                event.is_writable(),
+                event.is_read_closed(),
+                &mut message,
+            ) {
+                self.lose(index, &error);
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// Sends frames on one connection.
+    pub fn send(&mut self, index: usize, frames: &[u8]) {
+        if let Some(Some(connection)) = self.connections.get_mut(index)
+            && let Err(error) = connection.send(frames)
+        {
+            self.lose(index, &error);
+        }
+    }
+
+    /// Whether a connection has something to send that its socket does not take yet, or is gone.
+    pub fn is_blocked(&self, index: usize) -> bool {
+        let connection = self.connections.get(index).and_then(Option::as_ref);
+        connection.is_none_or(Connection::is_blocked)
+    }
+
+    /// Lets a timer end a [turn](Crowd::turn) early, until another one takes its place.
+    ///
+    /// # Errors
+    ///
+    /// The poll does not take it.
+    pub fn watch(&mut self, timer: OwnedFd) -> io::Result<()> {
+        let fd = timer.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&fd), TIMER, Interest::READABLE)?;
+        self.timer = Some(timer);
+        Ok(())
+    }
+
+    /// The clock of the run.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Connections that are open, those that were lost since included.
+    pub fn open_count(&self) -> usize {
+        self.open_count
+    }
+
+    /// Reads that brought something.
+    pub fn reads_total(&self) -> u64 {
+        self.reads_total
+    }
+
+    /// What went wrong with connections, the first few in words.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = self.faults.clone();
+        if self.lost_count > faults.len() {
+            faults.push(format!("{} connections were lost in all", self.lost_count));
+        }
+        faults
+    }
+
+    /// Closes every connection.
+    pub fn leave(&mut self) {
+        self.connections.clear();
+        self.open_count = 0;
+    }
+
+    /// A timer goes on only when it was read.
+    fn note_timer(&mut self) {
+        if let Some(timer) = &self.timer {
+            // It rings again whatever the count says.
+            let _ = rustix::io::read(timer, &mut [0; 8]);
+        }
+    }
+
+    fn connect(&mut self) -> io::Result<()> {
+        let index = self.connections.len();
+        let address = self.destination.address;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if let Some(source) = source(address, index) {
+            socket.bind(&source.into())?;
+        }
+        match socket.connect(&address.into()) {
+            Err(error)
+                if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+            {
+                return Err(error);
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let mut stream = TcpStream::from_std(socket.into());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut stream, Token(index), interest)?;
+        self.connections.push(Some(Connection::new(stream)));
+        Ok(())
+    }
+
+    fn serve(
+        &mut self,
+        index: usize,
+        is_writable: bool,
+        is_closed: bool,
+        message: &mut impl FnMut(Arrival<'_>),
+    ) -> io::Result<()> {
+        let Some(Some(connection)) = self.connections.get_mut(index) else {
+            return Ok(());
+        };
+        if is_writable && (connection.is_blocked() || connection.stage() == Stage::Connecting) {
+            connection.writable(&self.request)?;
+        }
+        let was_open = connection.stage() == Stage::Open;
+        loop {
+            let (length, is_drained) = connection.read(&mut self.scratch)?;
+            if length > 0 {
+                self.reads_total += 1;
+                let at_ns = self.clock.now_ns();
+                let take = |payload: &[u8]| {
+                    message(Arrival {
+                        connection: index,
+                        at_ns,
+                        payload,
+                    })
+                };
+                connection.take(&self.scratch[..length], self.destination.welcome, take)?;
+            }
+            // A socket that was closed has its end still to be read, which no event tells again.
+            if is_drained && (length == 0 || !is_closed) {
+                break;
+            }
+        }
+        if !was_open && connection.stage() == Stage::Open {
+            self.open_count += 1;
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, index: usize, error: &io::Error) {
+        self.lost_count += 1;
+        if self.faults.len() < 5 {
+            self.faults.push(format!("connection {index}: {error}"));
+        }
+        if let Some(connection) = self.connections.get_mut(index)
+            && let Some(mut connection) = connection.take()
+        {
+            // It is closed at once, so a failure means nothing.
+            let _ = self.poll.registry().deregister(connection.stream_mut());
+        }
+    }
+}
+
+/// The address to connect from: the kernel's choice for the first ones, then the next of 127.0.0.x, because one pair
+/// of addresses has fewer than 30,000 ports.
+fn source(to: SocketAddr, index: usize) -> Option<SocketAddr> {
+    let step = u8::try_from(index / CONNECTIONS_PER_ADDRESS).ok()?;
+    match to.ip() {
+        IpAddr::V4(_) if step > 0 => Some(SocketAddr::from((
+            Ipv4Addr::new(127, 0, 0, step.checked_add(1)?),
+            0,
+        ))),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(address: &str) -> Destination {
+        let address = address.parse().unwrap();
+        Destination {
+            address,
+            path: "/echo".into(),
+            welcome: Welcome::Upgrade,
+        }
+    }
+
+    #[test]
+    fn nothing_but_loopback_is_measured() {
+        for address in ["192.0.2.1:80", "[2001:db8::1]:80", "0.0.0.0:80"] {
+            assert!(
+                Crowd::new(Clock::start(), to(address)).is_err(),
+                "{address}"
+            );
+        }
+        for address in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"] {
+            assert!(Crowd::new(Clock::start(), to(address)).is_ok(), "{address}");
+        }
+    }
+
+    #[test]
+    fn many_connections_come_from_many_addresses() {
+        let to = "127.0.0.1:80".parse().unwrap();
+        assert_eq!(source(to, 24_999), None);
+        assert_eq!(source(to, 25_000), Some("127.0.0.2:0".parse().unwrap()));
+        assert_eq!(source(to, 199_999), Some("127.0.0.8:0".parse().unwrap()));
+        assert_eq!(source("[::1]:80".parse().unwrap(), 199_999), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! Members of one room that say nothing: what they cost in memory and CPU.
+
+use std::io;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::connection::Welcome;
+use crate::crowd::{Crowd, Destination};
+use crate::figures::Figures;
+use crate::process::Sample;
+use crate::server::Server;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Numbers of connections at which memory is read, rising.
+    pub steps: Vec<u32>,
+    /// Path and query of the upgrade.
+    pub path: String,
+    /// Time after each step before memory is read.
+    pub settle: Duration,
+    /// Time for which the CPU of the last step is measured.
+    pub measure: Duration,
+}
+
+/// Runs a plan against a server.
+///
+/// # Errors
+///
+/// The connections could not be opened, or the server is gone.
+pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
+    let welcome = if plan.path.starts_with("/ws") {
+        Welcome::Joined
+    } else {
+        Welcome::Upgrade
+    };
+    let destination = Destination {
+        address: server.address(),
+        path: plan.path.clone(),
+        welcome,
+    };
+    let mut crowd = Crowd::new(Clock::start(), destination)?;
+    let mut figures = Figures::default();
+    figures.add("rss_0_kib", server.memory()?.rss_kib as f64);
+
+    let mut resident = Vec::new();
+    for count in &plan.steps {
+        resident.push((
+            *count,
+            step(&mut crowd, *count, plan, server, &mut figures)?,
+        ));
+    }
+    if let (Some((few, less)), Some((many, more))) = (resident.first(), resident.last())
+        && many > few
+    {
+        let slope = (more - less) * 1024.0 / f64::from(many - few);
+        figures.add("rss_slope_bytes_per_connection", slope);
+    }
+    measure(&mut crowd, plan, server, &mut figures)?;
+    crowd.leave();
+    std::thread::sleep(plan.settle);
+    figures.add("rss_after_all_left_kib", server.memory()?.rss_kib as f64);
+    Ok(figures)
+}
+
+/// Opens connections until there are `count`. Returns the server's resident memory then, in KiB.
+fn step(
+    crowd: &mut Crowd,
+    count: u32,
+    plan: &Plan,
+    server: &Server,
+    figures: &mut Figures,
+) -> io::Result<f64> {
+    let (before, opened) = (server.sample()?, crowd.open_count());
+    let begun_ns = crowd.clock().now_ns();
+    crowd.open(count as usize)?;
+    let seconds = (crowd.clock().now_ns() - begun_ns) as f64 / 1e9;
+    let cpu_ns = server.sample()?.since(&before).cpu_ns as f64;
+    let new = (count as usize - opened).max(1) as f64;
+    crowd.rest(plan.settle)?;
+    let memory = server.memory()?;
+    figures.add(format!("rss_{count}_kib"), memory.rss_kib as f64);
+    figures.add(
+        format!("anonymous_{count}_kib"),
+        memory.anonymous_kib as f64,
+    );
+    figures.add(
+        format!("opening_{count}_server_cpu_us_each"),
+        cpu_ns / 1e3 / new,
+    );
+    figures.add(format!("opening_{count}_per_s"), new / seconds);
+    Ok(memory.rss_kib as f64)
+}
+
+/// Adds what the connections cost while nothing happens but keep-alive.
+fn measure(
+    crowd: &mut Crowd,
+    plan: &Plan,
+    server: &Server,
+    figures: &mut Figures,
+) -> io::Result<()> {
+    let count = crowd.open_count().max(1) as f64;
+    let (server_start, client_start) = (server.sample()?, Sample::take(std::process::id())?);
+    crowd.rest(plan.measure)?;
+    let used = server.sample()?.since(&server_start);
+    let client_used = Sample::take(std::process::id())?.since(&client_start);
+    let us_per_s = used.cpu_ns as f64 / 1e3 / used.wall.as_secs_f64();
+    figures.add("idle_server_cpu_us_per_s_per_connection", us_per_s / count);
+    figures.add_usage(&used, &client_used);
+    figures.faults.extend(crowd.faults());
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! The server under test: started here on cores of its own, or one that runs already.
+
+use std::io::{self, BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::cores;
+use crate::limits::STOP_MS;
+use crate::process::{self, Memory, Sample};
+
+/// Which server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// roomcast, from this file.
+    Roomcast(PathBuf),
+    /// The loop in this program that does nothing but what it must: see [`bare`](crate::bare).
+    Bare,
+    /// One that runs already.
+    Running {
+        /// Where it listens.
+        address: SocketAddr,
+        /// Its process.
+        pid: u32,
+    },
+}
+
+/// Where and how a server is started.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Cores of the server.
+    pub server_cores: Vec<usize>,
+    /// Cores of this program.
+    pub client_cores: Vec<usize>,
+    /// Threads of roomcast.
+    pub shard_count: u16,
+    /// More arguments for roomcast.
+    pub arguments: Vec<String>,
+}
+
+/// A server that runs.
+pub struct Server {
+    address: SocketAddr,
+    pid: u32,
+    child: Option<(Child, BufReader<ChildStdout>)>,
+}
+
+impl Choice {
+    /// Reads `bare`, or the path of a roomcast.
+    pub fn named(name: &str) -> Choice {
+        match name {
+            "bare" => Choice::Bare,
+            path => Choice::Roomcast(path.into()),
+        }
+    }
+
+    /// What it is called in a table.
+    pub fn name(&self) -> String {
+        match self {
+            Choice::Roomcast(path) => path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            Choice::Bare => "bare".into(),
+            Choice::Running { address, .. } => address.to_string(),
+        }
+    }
+
+    /// Whether it speaks `roomcast.v1`, or only relays.
+    pub fn chats(&self) -> bool {
+        match self {
+            Choice::Roomcast(_) | Choice::Running { .. } => true,
+            Choice::Bare => false,
+        }
+    }
+}
+
+impl Server {
+    /// Starts a server, or finds the one that runs, and waits until it listens. This thread is on its own cores then.
+    ///
+    /// # Errors
+    ///
+    /// There is no such server, or it does not start.
+    pub fn start(choice: &Choice, setting: &Setting) -> io::Result<Server> {
+        let mut command = match choice {
+            Choice::Roomcast(path) => roomcast(path, setting),
+            Choice::Bare => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg("bare");
+                command
+            }
+            Choice::Running { address, pid } => {
+                cores::pin(&setting.client_cores)?;
+                return Ok(Server {
+                    address: *address,
+                    pid: *pid,
+                    child: None,
+                });
+            }
+        };
+        // The child inherits the cores of this thread.
+        cores::pin(&setting.server_cores)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        cores::pin(&setting.client_cores)?;
+        let child = child.map_err(|error| {
+            io::Error::other(format!("{} does not start: {error}", choice.name()))
+        })?;
+        Server::listening(child)
+    }
+
+    /// Waits for the line that says where a server listens.
+    fn listening(mut child: Child) -> io::Result<Server> {
+        let stdout = child
+            .stdout
+            .take()
+            .ok_or_else(|| io::Error::other("a server has no standard output"))?;
+        let mut server = Server {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            pid: child.id(),
+            child: Some((child, BufReader::new(stdout))),
+        };
+        let mut line = String::new();
+        if let Some((_, stdout)) = &mut server.child {
+            stdout.read_line(&mut line)?;
+        }
+        let address = line
+            .trim()
+            .strip_prefix("listening on http://")
+            .and_then(|address| address.parse().ok());
+        server.address = address.ok_or_else(|| {
+            io::Error::other(format!("the server does not listen; it said {line:?}"))
+        })?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// See [`Sample::take`].
+    ///
+    /// # Errors
+    ///
+    /// It is gone.
+    pub fn sample(&self) -> io::Result<Sample> {
+        Sample::take(self.pid).map_err(gone)
+    }
+
+    /// See [`process::memory`].
+    ///
+    /// # Errors
+    ///
+    /// It is gone.
+    pub fn memory(&self) -> io::Result<Memory> {
+        process::memory(self.pid).map_err(gone)
+    }
+
+    /// See [`process::peak_kib`].
+    ///
+    /// # Errors
+    ///
+    /// It is gone.
+    pub fn peak_kib(&self) -> io::Result<u64> {
+        process::peak_kib(self.pid).map_err(gone)
+    }
+
+    /// Stops the server, if it was started here.
+    ///
+    /// # Errors
+    ///
+    /// It could not be asked, or did not stop by itself.
+    pub fn stop(mut self) -> io::Result<()> {
+        let Some((child, _)) = &mut self.child else {
+            return Ok(());
+        };
+        kill_process(Pid::from_child(child), Signal::TERM)?;
+        let deadline = Instant::now() + Duration::from_millis(STOP_MS);
+        while Instant::now() < deadline {
+            if child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(io::Error::other(
+            "the server did not stop when it was asked to, and was killed",
+        ))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some((child, _)) = &mut self.child {
+            // One that has ended already is only waited for.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn roomcast(path: &PathBuf, setting: &Setting) -> Command {
+    let mut command = Command::new(path);
+    command.args([
+        "--listen",
+        "127.0.0.1:0",
+        "--memory",
+        "--raw",
+        "--echo",
+        "--log",
+        "error",
+        "--shards",
+    ]);
+    command.arg(setting.shard_count.to_string());
+    command.args(&setting.arguments);
+    command
+}
+
+fn gone(error: io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("the server is gone, or not ours to look at: {error}"),
+    )
+}

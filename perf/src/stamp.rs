@@ -1,0 +1,240 @@
+//! What is sent, and how it is known again: every message carries who sent it and its number, and is filled up with
+//! bytes that every reader compares.
+
+use crate::wire;
+
+/// How messages look on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The stamp is the message, on the way there and back.
+    Bare,
+    /// The stamp is the `content` of a message of `roomcast.v1`.
+    Chat,
+}
+
+/// Who sent a message, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Number of the publisher.
+    pub publisher: u32,
+    /// Number of the message, from 0, for each publisher.
+    pub number: u32,
+}
+
+/// What a payload turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// One of our messages, whole.
+    Message(Stamp),
+    /// Something that the server says on its own.
+    Other,
+    /// The server refuses something, or a message was changed on its way.
+    Wrong,
+}
+
+/// A frame with the stamp still to be filled in, one for each publisher, and the knowledge to read it again.
+pub struct Mould {
+    dialect: Dialect,
+    filler: Vec<u8>,
+    /// The masked frame of publisher 0, message 0.
+    frame: Vec<u8>,
+    /// Where the stamp stands in the frame, and in the payload.
+    at: usize,
+    payload_at: usize,
+}
+
+/// Length of a stamp: `p0123n01234567`.
+const STAMP_BYTES: usize = 14;
+const CONTENT: &[u8] = b"\"content\":\"";
+
+impl Mould {
+    /// A mould for messages of `bytes` bytes, of which the stamp is a part. For [`Dialect::Chat`] it is the length of
+    /// the text in `content`.
+    pub fn new(dialect: Dialect, room: &str, bytes: usize) -> Mould {
+        let filler: Vec<u8> = (b'a'..=b'z')
+            .cycle()
+            .take(bytes.saturating_sub(STAMP_BYTES))
+            .collect();
+        let mut payload = Vec::new();
+        if dialect == Dialect::Chat {
+            payload.extend_from_slice(
+                format!("{{\"type\":\"message\",\"room_id\":\"{room}\",\"content\":\"").as_bytes(),
+            );
+        }
+        let payload_at = payload.len();
+        payload.extend_from_slice(b"p0000n00000000");
+        payload.extend_from_slice(&filler);
+        if dialect == Dialect::Chat {
+            payload.extend_from_slice(b"\"}");
+        }
+        let mut frame = Vec::new();
+        let start = wire::encode_masked(wire::TEXT, &payload, &mut frame);
+        Mould {
+            dialect,
+            filler,
+            frame,
+            at: start + payload_at,
+            payload_at,
+        }
+    }
+
+    /// Length of a whole frame, in bytes.
+    pub fn frame_bytes(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// Appends the frame of one message.
+    pub fn cast(&self, stamp: Stamp, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.frame);
+        let digits = &mut out[start + self.at..start + self.at + STAMP_BYTES];
+        write_hex(
+            stamp.publisher,
+            &mut digits[1..5],
+            self.mask_from(self.payload_at + 1),
+        );
+        write_hex(
+            stamp.number,
+            &mut digits[6..],
+            self.mask_from(self.payload_at + 6),
+        );
+    }
+
+    /// The mask as it lies over the payload from a place on.
+    fn mask_from(&self, place: usize) -> [u8; 4] {
+        std::array::from_fn(|step| wire::MASK[(place + step) % 4])
+    }
+
+    /// Reads what a server sent.
+    pub fn read(&self, payload: &[u8]) -> Reading {
+        match self.dialect {
+            Dialect::Bare => self
+                .read_stamp(payload, b"")
+                .map_or(Reading::Wrong, Reading::Message),
+            Dialect::Chat if payload.starts_with(b"{\"type\":\"message\"") => {
+                let at = memchr::memmem::find(payload, CONTENT).map(|at| at + CONTENT.len());
+                let content = at.and_then(|at| payload.get(at..)).unwrap_or_default();
+                self.read_stamp(content, b"\"")
+                    .map_or(Reading::Wrong, Reading::Message)
+            }
+            Dialect::Chat if payload.starts_with(b"{\"type\":\"error\"") => Reading::Wrong,
+            Dialect::Chat if payload.starts_with(b"{\"type\":\"gap\"") => Reading::Wrong,
+            Dialect::Chat => Reading::Other,
+        }
+    }
+
+    /// Reads a stamp with its filler, and what has to follow.
+    fn read_stamp(&self, bytes: &[u8], behind: &[u8]) -> Option<Stamp> {
+        let (stamp, rest) = bytes.split_first_chunk::<STAMP_BYTES>()?;
+        let rest = rest.strip_prefix(self.filler.as_slice())?;
+        let is_end = if behind.is_empty() {
+            rest.is_empty()
+        } else {
+            rest.starts_with(behind)
+        };
+        let is_stamp = stamp[0] == b'p' && stamp[5] == b'n' && is_end;
+        is_stamp.then_some(())?;
+        Some(Stamp {
+            publisher: read_hex(&stamp[1..5])?,
+            number: read_hex(&stamp[6..])?,
+        })
+    }
+}
+
+fn write_hex(value: u32, out: &mut [u8], mask: [u8; 4]) {
+    let digits = out.len();
+    for (place, out) in out.iter_mut().enumerate() {
+        let digit = value >> (4 * (digits - 1 - place)) & 0xf;
+        *out = b"0123456789abcdef"[digit as usize] ^ mask[place % 4];
+    }
+}
+
+fn read_hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u32::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(mould: &Mould, stamp: Stamp) -> Vec<u8> {
+        let mut frame = b"before".to_vec();
+        mould.cast(stamp, &mut frame);
+        let frame = &frame[6..];
+        let head = wire::head(frame).unwrap().unwrap();
+        assert_eq!(head.end, mould.frame_bytes());
+        let mask = head.mask.unwrap();
+        frame[head.start..]
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(a, b)| a ^ b)
+            .collect()
+    }
+
+    #[test]
+    fn every_stamp_is_read_back() {
+        for bytes in [16, 17, 128, 200, 32_768] {
+            let mould = Mould::new(Dialect::Bare, "", bytes);
+            for (publisher, number) in [(0, 0), (63, 1), (0xfedc, 0x89ab_cdef), (1, u32::MAX)] {
+                let stamp = Stamp { publisher, number };
+                let payload = payload(&mould, stamp);
+                assert_eq!(payload.len(), bytes);
+                assert_eq!(mould.read(&payload), Reading::Message(stamp));
+            }
+        }
+    }
+
+    #[test]
+    fn a_stamp_is_found_in_a_chat_message() {
+        let mould = Mould::new(Dialect::Chat, "perf", 128);
+        let stamp = Stamp {
+            publisher: 5,
+            number: 77,
+        };
+        let sent = String::from_utf8(payload(&mould, stamp)).unwrap();
+        let content = sent
+            .strip_prefix("{\"type\":\"message\",\"room_id\":\"perf\",")
+            .unwrap();
+        let received = format!("{{\"type\":\"message\",\"seq_id\":9,\"sender\":\"x\",{content}");
+        assert_eq!(mould.read(received.as_bytes()), Reading::Message(stamp));
+        assert_eq!(
+            mould.read(b"{\"type\":\"ack\",\"seq_id\":9}"),
+            Reading::Other
+        );
+        assert_eq!(
+            mould.read(b"{\"type\":\"error\",\"code\":\"overloaded\"}"),
+            Reading::Wrong
+        );
+    }
+
+    #[test]
+    fn a_changed_message_is_wrong_wherever_it_changed() {
+        let mould = Mould::new(Dialect::Bare, "", 64);
+        let stamp = Stamp {
+            publisher: 1,
+            number: 2,
+        };
+        let right = payload(&mould, stamp);
+        for place in 0..right.len() {
+            let mut wrong = right.clone();
+            wrong[place] ^= 1;
+            assert_ne!(
+                mould.read(&wrong),
+                Reading::Message(stamp),
+                "changed at {place}"
+            );
+        }
+        assert_eq!(mould.read(&right[..63]), Reading::Wrong);
+        assert_eq!(
+            mould.read(&[right.as_slice(), b"x"].concat()),
+            Reading::Wrong
+        );
+    }
+}
