@@ -59,6 +59,15 @@ impl Http {
         self.read_response(false)
     }
 
+    /// The next `count` bytes, whatever they are.
+    pub fn rest_until(&mut self, count: usize) -> Vec<u8> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.received.len() < count {
+            assert!(self.receive(deadline), "{count} bytes");
+        }
+        self.received.drain(..count).collect()
+    }
+
     /// Whether the server ends the connection without another byte.
     pub fn is_ended(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
