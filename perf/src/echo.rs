@@ -59,6 +59,7 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     load.drain()?;
 
     let mut figures = Figures::default();
+    figures.add("echoes_total", load.echoes_total as f64);
     figures.add("echoes_per_s", echoes / server_used.wall.as_secs_f64());
     figures.add("echoes_per_read", echoes / reads.max(1.0));
     figures.add(

@@ -82,6 +82,7 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     let end = Snapshot::take(&load, server)?;
     load.drain()?;
 
+    figures.add("deliveries_total", load.ledger.arrived_total() as f64);
     end.report(&start, &mut figures);
     figures.add_latencies(&load.latencies);
     figures.add_usage(
@@ -174,10 +175,11 @@ impl Load {
         }
         loop {
             let now_ns = clock.now_ns();
+            // What was due is sent, however late it has become.
+            self.publish(now_ns.min(end_ns));
             if now_ns >= end_ns {
                 return Ok(());
             }
-            self.publish(now_ns);
             self.turn(until(end_ns, now_ns))?;
         }
     }

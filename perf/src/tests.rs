@@ -48,27 +48,32 @@ fn fan_out(publisher_count: u32, message_bytes: usize, pace: Pace) -> Figures {
 }
 
 #[test]
-fn an_open_loop_keeps_its_rate() {
+fn an_open_loop_sends_what_is_due_however_slow_the_machine() {
     let figures = fan_out(2, 128, Pace::Open { rate_per_s: 100 });
-    let rate = number(&figures, "messages_per_s");
-    // Most of the messages that are due in 0.3 s, even on a machine that has other things to do.
-    assert!((50.0..150.0).contains(&rate), "{rate}");
-    let per_message = number(&figures, "deliveries_per_s") / rate;
-    assert!((10.0..30.0).contains(&per_message), "{per_message}");
+    // 0.35 s at this rate, to everybody but the author.
+    assert!(
+        number(&figures, "deliveries_total") >= 35.0 * 19.0,
+        "{figures:?}"
+    );
 }
 
 #[test]
 fn a_closed_loop_loses_nothing_whatever_is_under_way() {
-    for (publisher_count, in_flight_count) in [(1, 1), (1, 16), (20, 64)] {
-        for message_bytes in [16, 20_000] {
-            let figures = fan_out(
-                publisher_count,
-                message_bytes,
-                Pace::Closed { in_flight_count },
-            );
-            assert!(number(&figures, "deliveries_per_s") > 0.0);
-            assert!(number(&figures, "latency_max_ms") > 0.0);
-        }
+    for (publisher_count, in_flight_count, message_bytes) in [
+        (1, 1, 16),
+        (1, 16, 128),
+        (20, 64, 128),
+        (1, 1, 20_000),
+        (5, 4, 20_000),
+    ] {
+        let figures = fan_out(
+            publisher_count,
+            message_bytes,
+            Pace::Closed { in_flight_count },
+        );
+        // At least the first window arrives.
+        let least = f64::from(publisher_count * in_flight_count * 19);
+        assert!(number(&figures, "deliveries_total") >= least, "{figures:?}");
     }
 }
 
@@ -84,7 +89,10 @@ fn echoes_come_back() {
             measure: Duration::from_millis(200),
         };
         let figures = echo::run(&plan, &server()).unwrap();
-        assert!(number(&figures, "echoes_per_s") > 0.0);
+        assert!(
+            number(&figures, "echoes_total") >= f64::from(depth * 10),
+            "{figures:?}"
+        );
     }
 }
 
