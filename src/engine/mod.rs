@@ -3,6 +3,7 @@
 //! The shell tells readiness, mail and the time, and calls [`Engine::turn`]; everything else happens here, over a
 //! socket trait, so that the simulator and the fuzzers run the same code as the reactor.
 
+mod audit;
 mod chat;
 mod close;
 mod deliver;

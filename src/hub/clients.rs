@@ -99,6 +99,11 @@ impl Clients {
         self.clients.get_mut(index as usize)?.as_mut()
     }
 
+    /// Places that a client may be at: those below this.
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.clients.len()).unwrap_or(u32::MAX)
+    }
+
     /// The slot of whatever client is at a place now.
     pub fn slot_at(&self, index: u32) -> Slot {
         self.at(index).map_or(Slot::NONE, |client| Slot {

@@ -15,8 +15,10 @@
 //! | `pages` | history and members, at the home |
 //! | `replica` | frames between a home and its replicas |
 //! | `upkeep` | timers, memory, rooms that nobody needs |
+//! | `audit` | what holds between two turns, for the simulator |
 
 mod append;
+mod audit;
 mod clients;
 mod command;
 mod identity;

@@ -371,6 +371,11 @@ impl Tail {
         self.kept.iter().map(|kept| kept.bytes.len()).sum()
     }
 
+    /// Readers for whom frames are kept.
+    pub fn kept_readers(&self) -> usize {
+        self.kept.iter().map(|kept| kept.readers as usize).sum()
+    }
+
     fn kept_rest(&self, position: u64) -> Option<&[u8]> {
         let kept = self.kept.iter().find(|kept| kept.holds(position))?;
         kept.bytes.get((position - kept.start) as usize..)

@@ -1,0 +1,51 @@
+//! What holds between two turns: looked at by the simulator and the fuzzers, never by the server itself.
+
+use super::{Engine, Socket};
+use crate::limits::{HISTORY_BYTES_MAX, REPLY_BYTES_MAX};
+use crate::log::LogPort;
+use crate::peer::{Marks, Peer};
+use crate::slots::Slot;
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// Looks at everything that the shard holds; takes as long as that is much.
+    ///
+    /// # Errors
+    ///
+    /// Names an invariant that is broken.
+    pub fn audit(&self) -> Result<(), String> {
+        self.hub.audit()?;
+        self.peers
+            .iter()
+            .try_for_each(|(slot, peer)| self.audit_peer(slot, peer))
+    }
+
+    fn audit_peer(&self, slot: Slot, peer: &Peer<S>) -> Result<(), String> {
+        let index = slot.index;
+        let is_listed = self.to_read.contains(&index) || self.to_retry.contains(&index);
+        if peer.marks.has(Marks::TO_READ) != is_listed {
+            return Err(format!(
+                "peer {index} is marked to be read, or listed, but not both"
+            ));
+        }
+        if peer.marks.has(Marks::TO_FLUSH) != self.to_flush.contains(&index) {
+            return Err(format!(
+                "peer {index} is marked to be flushed, or listed, but not both"
+            ));
+        }
+        if peer.marks.has(Marks::MID_FRAME) != self.hub.is_mid_frame(index) {
+            return Err(format!(
+                "peer {index} is marked to be in the middle of a frame, or is, but not both"
+            ));
+        }
+        // The bound, and the one reply that passes it: a page and what surrounds it, or an echo.
+        let reply_bytes_max =
+            REPLY_BYTES_MAX + HISTORY_BYTES_MAX + 2 * self.settings.limits.message_bytes_max + 1024;
+        if peer.reply_bytes() > reply_bytes_max {
+            return Err(format!(
+                "peer {index} has {} bytes of replies",
+                peer.reply_bytes()
+            ));
+        }
+        Ok(())
+    }
+}
