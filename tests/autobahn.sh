@@ -64,6 +64,6 @@ awk -F '"' '
         }
     }
     END {
-        printf "%d passed, %d failed\n", cases - failed, failed
+        printf "%d passed, %d failed%s\n", cases - failed, failed, cases ? "" : ": nothing ran; does the server answer?"
         exit failed > 0 || cases == 0
     }' "$report/index.json"
