@@ -149,6 +149,8 @@ check('a private message waits for somebody who is away', async (stage) => {
   await bob.page.goto(stage.base);
   await bob.connected();
   await bob.badge('ada-w').filter({ hasText: '1' }).waitFor();
+  await ada.say('good to see you');
+  await bob.badge('ada-w').filter({ hasText: '2' }).waitFor();
 });
 
 check('unread messages are counted per room and in the title', async (stage) => {

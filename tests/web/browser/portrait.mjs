@@ -9,8 +9,8 @@ export async function portrait(stage, file) {
   const talk = [
     [tomas, 'Morning all. Release candidate 3 is on staging since 8:40.'],
     [tomas, 'Please try to break it before lunch.'],
-    [jun, 'I pulled the cable on my laptop in the middle of it 😄'],
-    [jun, 'Came back by itself, and the two messages I had typed went out once each.'],
+    [jun, 'I pulled the cable on my laptop in the middle of it.'],
+    [jun, 'Came back by itself, and the two messages I had typed went out once each 🎉'],
     [mira, 'Lovely. Then the only thing left is the changelog:\nhttps://example.org/roomcast/changes/42'],
     [priya, 'Reviewed, two small wording changes. I would merge it today.'],
     [mira, 'Merged, thank you! Tagging at noon if nobody objects.'],
