@@ -186,6 +186,12 @@ impl Replies {
         }
     }
 
+    /// Forgets what was put aside: after a Close nothing may follow.
+    pub fn drop_aside(&mut self) {
+        self.pong = None;
+        self.heartbeat = None;
+    }
+
     /// Puts the rest of a frame that was begun before everything else.
     pub fn put_first(&mut self, rest: &[u8]) {
         self.bytes

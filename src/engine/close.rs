@@ -64,6 +64,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let mut payload = Vec::new();
         close::encode(&mut payload, code, reason);
         replies.buffer().extend_from_slice(&payload);
+        replies.drop_aside();
         self.mark_flush(slot.index);
     }
 
