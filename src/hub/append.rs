@@ -68,9 +68,11 @@ impl Hub {
             self.open_inbox(log.index);
         }
         if let Opening::Asked(parked) = opening {
-            parked
-                .into_iter()
-                .for_each(|(from, mail)| self.deliver(from, mail));
+            for (from, mail) in parked {
+                self.deliver(from, mail);
+                // The answers to this one come before those to the next.
+                self.settle();
+            }
         }
     }
 
