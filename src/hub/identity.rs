@@ -130,6 +130,7 @@ impl Hub {
                 && from.shard != self.place.shard
             {
                 entry.shards |= 1 << (from.shard & 63);
+                self.subscribe_inbox(&name, from.shard);
             }
             let inbox = self.inbox_sync(user, from.shard, since, have);
             if let (Some(Ok(())), Some(since)) = (inbox.recovered, since) {

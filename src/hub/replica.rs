@@ -185,6 +185,20 @@ impl Hub {
         self.link_inbox(index, user, seq);
     }
 
+    /// At a home: a shard has a connection of the inbox's user. An inbox that is yet to be opened gets to it then.
+    pub(super) fn subscribe_inbox(&mut self, name: &str, shard: u16) {
+        let index = self.rooms.find(Space::Inbox, name, self.hash_key);
+        let Some(room) = index.and_then(|index| self.rooms.at_mut(index)) else {
+            return;
+        };
+        let head = room.tail.head();
+        if let Some(home) = room.home_mut()
+            && matches!(home.opening, Opening::Open)
+        {
+            home.subscribe(shard, head);
+        }
+    }
+
     /// Lets every settled connection of a user read its inbox from behind message `seq`, unless it does already.
     fn link_inbox(&mut self, index: u32, user: u32, seq: u64) {
         let mut peer = self.users.at(user).map_or(NOBODY, |user| user.first_peer);
