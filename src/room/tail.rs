@@ -113,9 +113,9 @@ impl Tail {
         self.segments.front().map_or(self.seq, Segment::seq_before)
     }
 
-    /// Memory that segments and kept frames hold.
+    /// Memory that segments hold; frames that are kept beyond them are counted by [`Tail::kept_bytes`].
     pub fn memory(&self) -> usize {
-        self.memory + self.kept_bytes()
+        self.memory
     }
 
     /// Whether no frame is kept.
