@@ -198,6 +198,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.forward();
         self.deliver();
         self.bury();
+        self.deliver();
         self.hub.gauge();
         self.hub.counters.connections = self.peers.len() as u64;
     }
