@@ -6,7 +6,8 @@
 //! | file | what |
 //! |---|---|
 //! | `clients` | which user a connection is, and the ring of its memberships |
-//! | `identity` | claims of names, guests, the `welcome` |
+//! | `identity` | who a connection is: asking for a name, guests, the `welcome` |
+//! | `claims` | names at their home: who may have one, and for how long |
 //! | `command` | the commands of the protocol, at the connection's side |
 //! | `join` | joining and leaving, at both sides |
 //! | `publish` | messages and signals on their way into a log |
@@ -19,6 +20,7 @@
 
 mod append;
 mod audit;
+mod claims;
 mod clients;
 mod command;
 mod identity;
