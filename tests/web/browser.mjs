@@ -25,19 +25,24 @@ if (!options.binary === !options.url) {
 }
 
 const chromium = find_chromium();
-const server = options.binary ? await Server.start(options.binary) : null;
-const browser = await chromium.launch({
-  executablePath: process.env.ROOMCAST_CHROMIUM ?? '/usr/bin/chromium',
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+let server = null;
+let browser = null;
 let failed = 0;
 try {
+  server = options.binary ? await Server.start(options.binary) : null;
+  browser = await chromium.launch({
+    executablePath: process.env.ROOMCAST_CHROMIUM ?? '/usr/bin/chromium',
+    args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+      '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
   const base = server?.url ?? options.url;
   if (options.screenshot) await portrait(new Stage(browser, base), options.screenshot);
   else failed = await run(base);
+} catch (error) {
+  failed += 1;
+  console.log(`FAIL  ${error.message}`);
 } finally {
-  await browser.close();
+  await browser?.close();
   await server?.stop();
 }
 process.exit(failed > 0 ? 1 : 0);
@@ -53,13 +58,14 @@ function find_chromium() {
       if (error.code !== 'MODULE_NOT_FOUND') throw error;
     }
   }
-  console.error('playwright-core is missing: npm install it somewhere and name that node_modules in ROOMCAST_NODE_MODULES');
+  console.error('playwright-core is missing: npm install it, and name that node_modules in ROOMCAST_NODE_MODULES');
   process.exit(2);
 }
 
 /** Each check has rooms and names of its own, so that one failure does not bring the next. */
 async function run(base) {
   let passed = 0;
+  let failed = 0;
   for (const { name, needs_server, check } of checks) {
     if (options.only && !name.includes(options.only)) continue;
     if (needs_server && !server) {
