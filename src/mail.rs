@@ -3,6 +3,7 @@
 //! Commands go to the home of a room or a user; answers and frames come back. A shard sends mail to itself by the same
 //! path, within the turn, so that one shard runs the same code as many.
 
+use crate::limits::REPLY_BYTES_MAX;
 use crate::log::{Draft, Head};
 use crate::proto::Code;
 use crate::room::{Batch, Connection, Key};
@@ -255,9 +256,32 @@ pub enum Mail {
         to: Slot,
         /// The frame.
         frame: Box<[u8]>,
-        /// Whether it answers a message, for which room was reserved.
-        is_ack: bool,
+        /// The room that was reserved for it.
+        reserve: Reserve,
     },
+}
+
+/// Room reserved in a connection's replies for an answer that is on its way: without it, answers from other shards could
+/// outgrow any bound while the connection goes on asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserve {
+    /// None: few of them can be on their way.
+    Nothing,
+    /// For the answer to a message.
+    Ack,
+    /// For a `history` or a `presence`: one at a time.
+    Page,
+}
+
+impl Reserve {
+    /// The room, in bytes.
+    pub fn bytes(self) -> u32 {
+        match self {
+            Reserve::Nothing => 0,
+            Reserve::Ack => 256,
+            Reserve::Page => REPLY_BYTES_MAX as u32,
+        }
+    }
 }
 
 impl Mail {

@@ -7,7 +7,7 @@ use super::Hub;
 use super::publish::draft_bytes;
 use crate::limits::PASSING_BYTES_MAX;
 use crate::log::{Answers, Append, Draft, Head, Outcome, Request, Submission};
-use crate::mail::{Letter, Mail};
+use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
 use crate::room::{Connection, Key, Kind, Opening, Room, Space};
 use crate::slots::Slot;
@@ -182,7 +182,7 @@ impl Hub {
             dup: given.dup,
         };
         let room = Some(append.log.index);
-        self.reply(room, append.from, true, |out| ack.encode(out));
+        self.reply(room, append.from, Reserve::Ack, |out| ack.encode(out));
     }
 
     /// Encodes the frame that [`Hub::append`] appends next.

@@ -1,5 +1,6 @@
 //! Which user a connection is, and the ring of its memberships.
 
+use crate::mail::Reserve;
 use crate::room::{Link, Membership, Room, Rooms};
 use crate::slots::Slot;
 use crate::users::NOBODY;
@@ -27,8 +28,8 @@ pub struct Client {
     pub next_of_user: u32,
     /// Memberships, the joining ones included; inboxes are not counted.
     pub room_count: u16,
-    /// Messages that it sent and that have no answer yet.
-    pub awaited_acks: u16,
+    /// Room reserved for answers that are on their way, in bytes.
+    pub awaited_bytes: u32,
 }
 
 impl Client {
@@ -60,7 +61,7 @@ impl Clients {
             ring: Link::NONE,
             next_of_user: NOBODY,
             room_count: 0,
-            awaited_acks: 0,
+            awaited_bytes: 0,
         });
     }
 
@@ -112,10 +113,17 @@ impl Clients {
         })
     }
 
-    /// One message of a connection was answered.
-    pub fn acked(&mut self, peer: Slot) {
+    /// An answer for a connection is on its way.
+    pub fn reserve(&mut self, peer: Slot, reserve: Reserve) {
         if let Some(client) = self.get_mut(peer) {
-            client.awaited_acks = client.awaited_acks.saturating_sub(1);
+            client.awaited_bytes = client.awaited_bytes.saturating_add(reserve.bytes());
+        }
+    }
+
+    /// The answer has come.
+    pub fn release(&mut self, peer: Slot, reserve: Reserve) {
+        if let Some(client) = self.get_mut(peer) {
+            client.awaited_bytes = client.awaited_bytes.saturating_sub(reserve.bytes());
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Hub, parse_epoch, shared};
 use crate::limits::{HISTORY_COUNT_DEFAULT, HISTORY_COUNT_MAX};
 use crate::log::Draft;
-use crate::mail::{Mail, Page, Since};
+use crate::mail::{Mail, Page, Reserve, Since};
 use crate::proto::{Code, Command, Position, Refusal, Request, Target, event};
 use crate::room::{Key, Space};
 use crate::slots::Slot;
@@ -64,6 +64,7 @@ impl Hub {
                         name: shared(room_id),
                     };
                     let (from, id) = (self.connection(peer), id.map(Box::from));
+                    self.clients.reserve(peer, Reserve::Page);
                     self.post_home(&room.clone(), Mail::Who { room, from, id });
                 }
                 None => self.refuse_not_joined(peer, request),
@@ -115,10 +116,9 @@ impl Hub {
 
     /// Bytes for which room must be kept in a connection's replies: answers that are on their way.
     pub fn awaited_bytes(&self, peer: Slot) -> usize {
-        const ACK_BYTES: usize = 256;
         self.clients
             .get(peer)
-            .map_or(0, |client| usize::from(client.awaited_acks) * ACK_BYTES)
+            .map_or(0, |client| client.awaited_bytes as usize)
     }
 
     fn join_command(
@@ -218,6 +218,7 @@ impl Hub {
             return;
         };
         let (from, id) = (self.connection(peer), request.id.as_deref().map(Box::from));
+        self.clients.reserve(peer, Reserve::Page);
         self.post_home(
             &room.clone(),
             Mail::History {

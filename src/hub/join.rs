@@ -3,7 +3,7 @@
 use super::clients::member_mut;
 use super::{Hub, epoch_text, shared};
 use crate::log::Head;
-use crate::mail::{Mail, Since, Sync};
+use crate::mail::{Mail, Reserve, Since, Sync};
 use crate::proto::{Code, Refusal, Target, event};
 use crate::room::{Connection, Key, Link, Membership, Role, Room, Runs, Space};
 use crate::slots::Slot;
@@ -398,7 +398,7 @@ impl Hub {
             members,
             id,
         };
-        self.reply(Some(index), to, false, |out| left.encode(out));
+        self.reply(Some(index), to, Reserve::Nothing, |out| left.encode(out));
     }
 
     /// A connection has gone: it leaves everything.

@@ -40,7 +40,7 @@ use crate::effects::Effects;
 use crate::hashing::HashKey;
 use crate::limits::{Limits, MAIL_BYTES_MAX};
 use crate::log::{LogPort, Request, Submission};
-use crate::mail::Mail;
+use crate::mail::{Mail, Reserve};
 use crate::room::{Connection, Fan, Key, Link, Opening, Role, Room, Rooms, Space};
 use crate::slots::Slot;
 use crate::timers::{Tick, Wheel, tick_at};
@@ -299,10 +299,8 @@ impl Hub {
             Mail::Confirm { room, seq } => self.confirm_home(&room, seq),
             Mail::Frames { room, epoch, batch } => self.follow(from, &room, epoch, &batch),
             Mail::Took { room, bytes } => self.credited(from, &room, bytes),
-            Mail::Reply { to, frame, is_ack } => {
-                if is_ack {
-                    self.clients.acked(to);
-                }
+            Mail::Reply { to, frame, reserve } => {
+                self.clients.release(to, reserve);
                 self.effects.frame(to, &frame);
             }
         }
@@ -346,13 +344,11 @@ impl Hub {
         &mut self,
         room: Option<u32>,
         to: Connection,
-        is_ack: bool,
+        reserve: Reserve,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         if to.shard == self.place.shard {
-            if is_ack {
-                self.clients.acked(to.slot);
-            }
+            self.clients.release(to.slot, reserve);
             self.effects.reply(to.slot, encode);
             return;
         }
@@ -363,7 +359,7 @@ impl Hub {
         let reply = Mail::Reply {
             to: to.slot,
             frame: frame.into(),
-            is_ack,
+            reserve,
         };
         let home = room.and_then(|index| self.rooms.at_mut(index)?.home_mut());
         let answers = home

@@ -2,10 +2,11 @@
 
 use super::{Hub, epoch_text};
 use crate::limits::{HISTORY_BYTES_MAX, PRESENCE_MEMBER_COUNT_MAX};
-use crate::mail::Page;
-use crate::proto::event;
-use crate::room::{Connection, Key, Room, Tail};
+use crate::mail::{Page, Reserve};
+use crate::proto::{Code, Refusal, event};
+use crate::room::{Connection, Key, Tail};
 use crate::ws::frame::payload_of;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Hub {
@@ -28,7 +29,7 @@ impl Hub {
                 more: false,
                 id,
             };
-            self.reply(None, from, false, |out| history.encode([], out));
+            self.reply(None, from, Reserve::Page, |out| history.encode([], out));
             return;
         };
         let (first, last, more) = window(&room.tail, page);
@@ -41,13 +42,24 @@ impl Hub {
         };
         let mut text = Vec::new();
         history.encode(messages(&room.tail, first, last), &mut text);
-        self.reply(index, from, false, |out| out.extend_from_slice(&text));
+        self.reply(index, from, Reserve::Page, |out| {
+            out.extend_from_slice(&text)
+        });
     }
 
     /// At the home: the members of a room.
     pub(super) fn who_home(&mut self, key: &Key, from: Connection, id: Option<&str>) {
-        let Some(index) = self.find(key) else { return };
-        let Some(home) = self.rooms.at(index).and_then(Room::home) else {
+        let index = self.find(key);
+        let Some(home) = index.and_then(|index| self.rooms.at(index)?.home()) else {
+            // The join before it was refused.
+            let refusal = Refusal {
+                code: Code::NotJoined,
+                message: "join the room first".into(),
+                request: "who".into(),
+                id: id.map(Cow::Borrowed),
+                target: Some(key.target()),
+            };
+            self.send_refusal(from, key, &refusal, Reserve::Page);
             return;
         };
         let name = Arc::clone(&key.name);
@@ -64,7 +76,9 @@ impl Hub {
         names.sort_unstable();
         let mut text = Vec::new();
         presence.encode_with(names, &mut text);
-        self.reply(Some(index), from, false, |out| out.extend_from_slice(&text));
+        self.reply(index, from, Reserve::Page, |out| {
+            out.extend_from_slice(&text)
+        });
     }
 }
 

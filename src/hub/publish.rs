@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::limits::ROOM_BACKLOG_BYTES_MAX;
 use crate::log::Draft;
-use crate::mail::{Letter, Mail};
+use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, Refusal, event};
 use crate::room::{Connection, Key, Kind, Link, Role, Room, Space};
 use crate::slots::Slot;
@@ -14,9 +14,7 @@ use std::borrow::Cow;
 impl Hub {
     /// At the connection's side: a message to a room or an inbox.
     pub(super) fn publish(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
-        if let Some(client) = self.clients.get_mut(from.slot) {
-            client.awaited_acks = client.awaited_acks.saturating_add(1);
-        }
+        self.clients.reserve(from.slot, Reserve::Ack);
         let is_open = self
             .find(key)
             .and_then(|index| self.rooms.at(index))
@@ -270,7 +268,7 @@ impl Hub {
         text: &'static str,
     ) {
         let refusal = refusal(key, draft, code, text, "message");
-        self.send_refusal(from, key, &refusal, true);
+        self.send_refusal(from, key, &refusal, Reserve::Ack);
     }
 
     fn refuse_signal(&mut self, from: Connection, key: &Key, draft: &Draft<'_>) {
@@ -281,10 +279,16 @@ impl Hub {
             "nobody holds this name",
             "signal",
         );
-        self.send_refusal(from, key, &refusal, false);
+        self.send_refusal(from, key, &refusal, Reserve::Nothing);
     }
 
-    fn send_refusal(&mut self, from: Connection, key: &Key, refusal: &Refusal<'_>, is_ack: bool) {
+    pub(super) fn send_refusal(
+        &mut self,
+        from: Connection,
+        key: &Key,
+        refusal: &Refusal<'_>,
+        reserve: Reserve,
+    ) {
         self.counters.errors_total += 1;
         let retryable = refusal.code.retryable();
         let retry_after_ms = retryable.then_some(RETRY_AFTER_MS);
@@ -293,7 +297,7 @@ impl Hub {
             retryable,
             retry_after_ms,
         };
-        self.reply(self.find(key), from, is_ack, |out| error.encode(out));
+        self.reply(self.find(key), from, reserve, |out| error.encode(out));
     }
 }
 
