@@ -144,6 +144,8 @@ pub enum Mail {
         since: Option<Since>,
         /// The `seq_id` before the frames that the shard's replica has.
         have: Option<u64>,
+        /// Which join of the shard it is.
+        number: u64,
         /// The command's `id`.
         id: Option<Box<str>>,
     },
@@ -155,6 +157,8 @@ pub enum Mail {
         to: Slot,
         /// How it follows, and the count of distinct users; or why it may not.
         outcome: Result<(Box<Sync>, u32), Code>,
+        /// Which join is answered.
+        number: u64,
         /// The command's `id`.
         id: Option<Box<str>>,
     },

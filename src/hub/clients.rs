@@ -318,7 +318,7 @@ mod tests {
                 Some(link) => assert_eq!(clients.unlink(link, &mut rooms).unwrap().peer, peer),
                 None => assert!(
                     clients
-                        .link(room, Membership::joining(peer, true), &mut rooms)
+                        .link(room, Membership::joining(peer, true, 1), &mut rooms)
                         .is_some()
                 ),
             }

@@ -1,6 +1,6 @@
 //! Joining and leaving: at the connection's side, and at the room's home.
 
-use super::clients::member_mut;
+use super::clients::{member, member_mut};
 use super::{Hub, epoch_text, shared};
 use crate::log::Head;
 use crate::mail::{Mail, Reserve, Since, Sync};
@@ -28,12 +28,14 @@ impl Hub {
         {
             self.leave(peer, link, None, None);
         }
+        self.join_count += 1;
+        let number = self.join_count;
         let have = self.replica_start(&key);
         let is_home = self.home_of(key.space, &key.name) == self.place.shard;
         if !is_home || self.may_exist(&key) {
             let room = self.find_or_make(&key);
-            self.clients
-                .link(room, Membership::joining(peer.index, echo), &mut self.rooms);
+            let membership = Membership::joining(peer.index, echo, number);
+            self.clients.link(room, membership, &mut self.rooms);
             if let Some(client) = self.clients.get_mut(peer) {
                 client.room_count += 1;
             }
@@ -45,6 +47,7 @@ impl Hub {
             user,
             since,
             have,
+            number,
             id: id.map(Box::from),
         };
         self.post_home(&key, join);
@@ -91,6 +94,7 @@ impl Hub {
             ref user,
             since,
             have,
+            number,
             ref id,
         } = mail
         else {
@@ -103,6 +107,7 @@ impl Hub {
                 room,
                 to: from.slot,
                 outcome: Err(Code::TooManyRooms),
+                number,
                 id,
             };
             self.post(from.shard, refused);
@@ -131,6 +136,7 @@ impl Hub {
             room: room.clone(),
             to: from.slot,
             outcome,
+            number,
             id: id.clone(),
         };
         self.answer_in_order(index, from.shard, answer);
@@ -192,16 +198,23 @@ impl Hub {
         key: &Key,
         to: Slot,
         outcome: Result<(Box<Sync>, u32), Code>,
+        number: u64,
         id: Option<&str>,
     ) {
         let room = self.find(key);
         let link = room.and_then(|room| self.clients.membership(to.index, room, &self.rooms));
-        // The place may be another connection's by now.
-        let link = link.filter(|_| self.clients.get(to).is_some());
+        // The place may be another connection's by now, and the connection may have left, or joined anew: such an
+        // answer is from before the replica that is here now.
+        let is_joining = |link: &Link| {
+            member(&self.rooms, *link).is_some_and(|member| member.is_joining_as(number))
+        };
+        let link = link
+            .filter(|_| self.clients.get(to).is_some())
+            .filter(is_joining);
         match outcome {
             Ok((sync, members)) => {
-                if let Some(room) = room {
-                    self.sync_replica(room, &sync);
+                if let Some(link) = link {
+                    self.sync_replica(link.room, &sync);
                 }
                 if key.space == Space::Chat {
                     self.tell_joined(to, &key.name, &sync, members, id);

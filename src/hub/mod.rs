@@ -115,6 +115,8 @@ pub struct Hub {
     claims: HashMap<u32, IpAddr, HashKey>,
     claims_by_address: HashMap<IpAddr, u32, HashKey>,
     log_bytes: usize,
+    /// Joins that connections of this shard have asked for.
+    join_count: u64,
     hour: u16,
     name: String,
     text: Vec<u8>,
@@ -154,6 +156,7 @@ impl Hub {
             claims: HashMap::with_hasher(hash_key),
             claims_by_address: HashMap::with_hasher(hash_key),
             log_bytes: 0,
+            join_count: 0,
             hour: 0,
             name: String::new(),
             text: Vec::new(),
@@ -275,8 +278,9 @@ impl Hub {
                 room,
                 to,
                 outcome,
+                number,
                 id,
-            } => self.joined(&room, to, outcome, id.as_deref()),
+            } => self.joined(&room, to, outcome, number, id.as_deref()),
             Mail::Leave { room, user, to, id } => {
                 self.leave_home(from, &room, &user, to, id.as_deref());
             }

@@ -207,7 +207,7 @@ impl Hub {
             if self.clients.membership(peer, index, &self.rooms).is_none()
                 && let Some(link) =
                     self.clients
-                        .link(index, Membership::joining(peer, false), &mut self.rooms)
+                        .link(index, Membership::joining(peer, false, 0), &mut self.rooms)
             {
                 self.start_member(link, seq);
             }
@@ -239,7 +239,7 @@ impl Hub {
         self.sync_replica(index, &sync);
         let link = self.clients.link(
             index,
-            Membership::joining(peer.index, false),
+            Membership::joining(peer.index, false, 0),
             &mut self.rooms,
         );
         if let Some(link) = link {

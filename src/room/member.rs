@@ -40,7 +40,8 @@ pub enum Progress {
 pub struct Membership {
     /// The position up to which the member has the room's frames. `u64::MAX` while joining.
     pub cursor: u64,
-    /// Passing frames before this position are not for the member; after a loss, the last `seq_id` that it had.
+    /// Passing frames before this position are not for the member; after a loss, the last `seq_id` that it had; while
+    /// joining, which join it is.
     mark: u64,
     /// The next membership of the same connection: they form a ring.
     pub next: Link,
@@ -56,11 +57,11 @@ pub struct Membership {
 const _: () = assert!(size_of::<Membership>() == 32);
 
 impl Membership {
-    /// A member whose join is on its way.
-    pub fn joining(peer: u32, echo: bool) -> Membership {
+    /// A member whose join, the one of this number, is on its way.
+    pub fn joining(peer: u32, echo: bool, number: u64) -> Membership {
         Membership {
             cursor: u64::MAX,
-            mark: 0,
+            mark: number,
             next: Link::NONE,
             peer,
             progress: Progress::Joining,
@@ -91,6 +92,11 @@ impl Membership {
     /// Whether the home has not answered yet.
     pub fn is_joining(&self) -> bool {
         self.progress == Progress::Joining
+    }
+
+    /// Whether the answer to the join of this number is awaited.
+    pub fn is_joining_as(&self, number: u64) -> bool {
+        self.is_joining() && self.mark == number
     }
 
     /// Whether the next byte for this connection must come from this room.
@@ -182,7 +188,7 @@ mod tests {
         for _ in 0..3 {
             tail.append(&frame, Kind::Numbered, Connection::NONE);
         }
-        let mut member = Membership::joining(0, true);
+        let mut member = Membership::joining(0, true, 1);
         assert!(member.is_joining() && member.cursor == u64::MAX);
         member.start(tail.start(), 0);
         assert!(member.is_plain());
