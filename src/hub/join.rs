@@ -251,6 +251,12 @@ impl Hub {
     }
 
     fn refuse_join(&mut self, to: Slot, key: &Key, code: Code, id: Option<&str>) {
+        if key.space == Space::Raw {
+            // Whatever else it was sent would pass for a message of the relay.
+            self.effects
+                .close(to, crate::ws::CloseCode::TRY_AGAIN, "too many rooms");
+            return;
+        }
         let refusal = Refusal {
             code,
             message: "there are too many rooms on this server: join one that exists".into(),
@@ -261,10 +267,6 @@ impl Hub {
         self.counters.errors_total += 1;
         self.effects
             .reply(to, |out| event::Error::from(&refusal).encode(out));
-        if key.space == Space::Raw {
-            self.effects
-                .close(to, crate::ws::CloseCode::TRY_AGAIN, "too many rooms");
-        }
     }
 
     /// Lets a member read from behind message `from`.

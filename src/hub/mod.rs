@@ -111,6 +111,8 @@ pub struct Hub {
     submission: Submission,
     /// Homes whose replicas may be behind.
     unsent: Vec<Slot>,
+    /// Rooms off whose tails members fell: the oldest first, among them all that keep frames for those.
+    stalled: Vec<Slot>,
     timers: Wheel,
     claims: HashMap<u32, IpAddr, HashKey>,
     claims_by_address: HashMap<IpAddr, u32, HashKey>,
@@ -152,6 +154,7 @@ impl Hub {
             local: VecDeque::new(),
             submission: Submission::default(),
             unsent: Vec::new(),
+            stalled: Vec::new(),
             timers: Wheel::new(0),
             claims: HashMap::with_hasher(hash_key),
             claims_by_address: HashMap::with_hasher(hash_key),

@@ -2,7 +2,8 @@
 
 use super::Hub;
 use crate::log::{Head, Request};
-use crate::room::{Opening, Progress, Room, Space};
+use crate::room::{Membership, Opening, Progress, Room, Space};
+use crate::slots::Slot;
 use crate::timers::{Tick, ticks};
 use crate::users::Claim;
 use crate::ws::CloseCode;
@@ -27,6 +28,7 @@ impl Hub {
             self.release_names();
         }
         self.settle();
+        self.close_stalled();
     }
 
     /// The next tick at which something may be due.
@@ -138,10 +140,18 @@ impl Hub {
         let left_behind = room.trim(tail_bytes_max);
         self.log_bytes = self.log_bytes + room.tail.memory() - before;
         if left_behind {
-            self.close_lost_relays(index);
-            self.close_stalled(index);
+            self.left_behind(index);
         }
         self.evict();
+    }
+
+    /// Members of a room fell off its tail.
+    fn left_behind(&mut self, index: u32) {
+        self.close_lost_relays(index);
+        let slot = self.rooms.slot_at(index);
+        if !self.stalled.contains(&slot) {
+            self.stalled.push(slot);
+        }
     }
 
     /// A reader of a relay that fell off the tail cannot be told what it missed.
@@ -160,36 +170,30 @@ impl Hub {
         }
     }
 
-    /// Closes those that have stood in the middle of a frame for longest, while too much is kept for them alone.
-    fn close_stalled(&mut self, index: u32) {
-        let Some(room) = self.rooms.at(index) else {
-            return;
-        };
-        let mut excess = room
-            .tail
-            .kept_bytes()
-            .saturating_sub(self.limits.stalled_bytes_max);
-        if excess == 0 {
-            return;
-        }
-        let stalled = room
-            .members
-            .iter()
-            .filter(|member| member.progress() == Progress::LostMidFrame);
-        let mut stalled: Vec<(u64, u32)> =
-            stalled.map(|member| (member.cursor, member.peer)).collect();
-        stalled.sort_unstable();
-        for (_, peer) in stalled {
-            if excess == 0 {
-                return;
+    /// Closes those that have stood in the middle of a frame for longest, while too much is kept for them alone. All
+    /// readers of a frame are closed together, since it goes with the last of them.
+    fn close_stalled(&mut self) {
+        let rooms = &self.rooms;
+        let kept_bytes = |slot: &Slot| rooms.get(*slot).map_or(0, |room| room.tail.kept_bytes());
+        self.stalled.retain(|slot| kept_bytes(slot) > 0);
+        let kept: usize = self.stalled.iter().map(kept_bytes).sum();
+        let mut excess = (kept as u64).saturating_sub(self.limits.stalled_bytes_max as u64);
+        for room in self.stalled.iter().filter_map(|slot| rooms.get(*slot)) {
+            for frame in room.tail.kept_frames() {
+                if excess == 0 {
+                    return;
+                }
+                excess = excess.saturating_sub(frame.end - frame.start);
+                let is_stalled = |member: &&Membership| {
+                    member.progress() == Progress::LostMidFrame && frame.contains(&member.cursor)
+                };
+                for member in room.members.iter().filter(is_stalled) {
+                    self.counters.stalled_closed_total += 1;
+                    let slot = self.clients.slot_at(member.peer);
+                    self.effects
+                        .close(slot, CloseCode::SLOW, "stalled for too long");
+                }
             }
-            excess = excess.saturating_sub(self.limits.message_bytes_max);
-            self.counters.stalled_closed_total += 1;
-            self.effects.close(
-                self.clients.slot_at(peer),
-                CloseCode::SLOW,
-                "stalled for too long",
-            );
         }
     }
 
@@ -206,19 +210,30 @@ impl Hub {
             .map(|(index, room)| (!room.members.is_empty(), room.touched, index))
             .collect();
         candidates.sort_unstable();
+        let enough = share / 10 * 9;
         for (_, _, index) in candidates {
-            while self.log_bytes > share / 10 * 9 {
-                let Some(room) = self.rooms.at_mut(index) else {
-                    break;
-                };
-                if room.tail.is_empty() || room.tail.first_end() > room.released {
-                    break;
-                }
-                let before = room.tail.memory();
-                room.drop_first();
-                self.log_bytes = self.log_bytes + room.tail.memory() - before;
-                self.counters.log_evictions_total += 1;
+            if self.log_bytes <= enough {
+                return;
             }
+            self.evict_from(index, enough);
+        }
+    }
+
+    /// Drops the oldest frames of one room until all logs together hold `enough` bytes at most.
+    fn evict_from(&mut self, index: u32, enough: usize) {
+        let mut left_behind = false;
+        while self.log_bytes > enough
+            && let Some(room) = self.rooms.at_mut(index)
+            && !room.tail.is_empty()
+            && room.tail.first_end() <= room.released
+        {
+            let before = room.tail.memory();
+            left_behind |= room.drop_first();
+            self.log_bytes = self.log_bytes + room.tail.memory() - before;
+            self.counters.log_evictions_total += 1;
+        }
+        if left_behind {
+            self.left_behind(index);
         }
     }
 

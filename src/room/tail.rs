@@ -7,6 +7,7 @@ use super::segment::{Frame, Kind, Segment};
 use super::{Batch, BatchFrame, Connection};
 use crate::limits::SEGMENT_BYTES;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Where a log begins that has had no frame: old frames may be put before it later.
 const ORIGIN: u64 = 1 << 48;
@@ -361,7 +362,7 @@ impl Tail {
         if let Some(place) = self.kept.iter().position(|kept| kept.holds(position)) {
             self.kept[place].readers -= 1;
             if self.kept[place].readers == 0 {
-                self.kept.swap_remove(place);
+                self.kept.remove(place);
             }
         }
     }
@@ -369,6 +370,13 @@ impl Tail {
     /// Bytes of frames that are kept for stalled readers only.
     pub fn kept_bytes(&self) -> usize {
         self.kept.iter().map(|kept| kept.bytes.len()).sum()
+    }
+
+    /// Where the frames lie that are kept for stalled readers only, the longest kept first.
+    pub fn kept_frames(&self) -> impl Iterator<Item = Range<u64>> {
+        self.kept
+            .iter()
+            .map(|kept| kept.start..kept.start + kept.bytes.len() as u64)
     }
 
     /// Readers for whom frames are kept.
