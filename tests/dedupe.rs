@@ -50,7 +50,7 @@ fn a_repetition_gets_the_first_ack(shards: u16) {
         assert_eq!(contents, ["as it was", "in between", "last"]);
         assert_eq!(reader.rest_of("message"), Vec::<Value>::new());
     }
-    assert_eq!(server.metric("duplicates_total"), 3);
+    server.metric_is("duplicates_total", 3);
 }
 
 fn on_another_connection_too(shards: u16) {

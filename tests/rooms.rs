@@ -101,7 +101,7 @@ fn messages_are_numbered_and_acknowledged(shards: u16) {
     let ack = ann.post("tea", "no id");
     assert_eq!(ack.get("id"), None);
     assert_eq!(bob.take("message").get("id"), None);
-    assert_eq!(server.metric("messages_numbered_total"), 21);
+    server.metric_is("messages_numbered_total", 21);
 }
 
 fn content_comes_out_byte_for_byte(shards: u16) {

@@ -134,6 +134,12 @@ impl Client {
         self.take_event(|event| event["id"] == id, "heartbeat");
     }
 
+    /// The next event of one of these types.
+    pub fn next_of(&mut self, kinds: &[&str]) -> Value {
+        let is_wanted = |event: &Value| kinds.iter().any(|kind| event["type"] == *kind);
+        self.take_event(is_wanted, "one of several").value
+    }
+
     /// Like [`Client::barrier`], and gives the first error that came before.
     pub fn barrier_or_error(&mut self) -> Option<Value> {
         self.barriers += 1;

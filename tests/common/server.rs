@@ -80,6 +80,17 @@ impl Server {
         TcpStream::connect_timeout(&self.address, PATIENCE).expect("the server listens")
     }
 
+    /// A new connection that can take only so many bytes, about, without reading.
+    pub fn connect_with_window(&self, bytes: usize) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        socket.set_recv_buffer_size(bytes).expect("a socket");
+        socket
+            .connect(&self.address.into())
+            .expect("the server listens");
+        socket.into()
+    }
+
     /// A new connection that speaks HTTP.
     pub fn http(&self) -> Http {
         Http::new(self.connect())
@@ -122,6 +133,11 @@ impl Server {
         });
         let value = value.unwrap_or_else(|| panic!("no counter {name} in {text}"));
         value.parse().expect("a counter is a number")
+    }
+
+    /// Waits until a counter has this value. Each shard tells its numbers at the end of its turn.
+    pub fn metric_is(&self, name: &str, value: u64) {
+        until(&format!("{name} == {value}"), || self.metric(name) == value);
     }
 
     /// Waits until a counter has this value at least.
