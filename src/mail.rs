@@ -265,8 +265,8 @@ pub enum Mail {
     },
 }
 
-/// Room reserved in a connection's replies for an answer that is on its way: without it, answers from other shards could
-/// outgrow any bound while the connection goes on asking.
+/// Room reserved in a connection's replies for an answer that is on its way. Without it, answers from other shards
+/// could outgrow any bound while the connection goes on asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserve {
     /// None: few of them can be on their way.
