@@ -10,6 +10,9 @@ use crate::ws::CloseCode;
 use crate::ws::close;
 use crate::ws::frame::{self, Opcode};
 
+/// Why everyone has to go at once.
+const STOPPING: &str = "the server is stopping";
+
 impl<S: Socket, L: LogPort> Engine<S, L> {
     /// The peer broke a rule: it is told which, and nothing more is taken from it.
     pub(super) fn violated(&mut self, slot: Slot, code: CloseCode, reason: &str) {
@@ -131,21 +134,26 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             Phase::Http if is_quiet => self.doom(slot.index),
             Phase::Http => self.end(slot),
             Phase::Hello | Phase::Claiming | Phase::Chat => {
-                self.say_bye(slot);
-                self.close(slot, CloseCode::GOING_AWAY, "the server is stopping");
+                let retry_after_ms = Some(self.hub.spread_ms(500, 3000));
+                self.say_bye(slot, CloseCode::GOING_AWAY, STOPPING, retry_after_ms);
+                self.close(slot, CloseCode::GOING_AWAY, STOPPING);
             }
-            Phase::Relay | Phase::Echo => {
-                self.close(slot, CloseCode::GOING_AWAY, "the server is stopping")
-            }
+            Phase::Relay | Phase::Echo => self.close(slot, CloseCode::GOING_AWAY, STOPPING),
             Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
     }
 
-    fn say_bye(&mut self, slot: Slot) {
-        let retry_after_ms = Some(self.hub.spread_ms(500, 3000));
+    /// Says in words what the close behind it says in a number.
+    pub(super) fn say_bye(
+        &mut self,
+        slot: Slot,
+        code: CloseCode,
+        reason: &str,
+        retry_after_ms: Option<u64>,
+    ) {
         let bye = Bye {
-            code: CloseCode::GOING_AWAY.0,
-            reason: "the server is stopping",
+            code: code.0,
+            reason,
             reconnect: true,
             retry_after_ms,
         };

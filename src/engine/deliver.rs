@@ -107,28 +107,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 && code != CloseCode::REFUSED
         });
         if is_told {
-            let mut text = Vec::new();
-            event::Bye {
-                code: code.0,
-                reason,
-                reconnect: true,
-                retry_after_ms: None,
-            }
-            .encode(&mut text);
-            self.hub
-                .effects
-                .reply(slot, |out| out.extend_from_slice(&text));
-            self.flush_hub_reply(slot);
+            self.say_bye(slot, code, reason, None);
         }
         self.close(slot, code, reason);
-    }
-
-    /// Takes the one reply that was just made over at once: the close comes right behind it.
-    fn flush_hub_reply(&mut self, slot: Slot) {
-        let mut effects = std::mem::take(&mut self.hub.effects);
-        effects.drain(|to, _, bytes| {
-            debug_assert_eq!(to, slot);
-            self.deliver_reply(to, bytes);
-        });
     }
 }
