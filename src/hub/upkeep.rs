@@ -132,9 +132,13 @@ impl Hub {
 
     /// Drops what a room keeps beyond its bound, once a pass has brought everyone awake past it.
     pub fn trim(&mut self, index: u32) {
-        let tail_bytes_max = self.limits.tail_bytes_max;
         let Some(room) = self.rooms.at_mut(index) else {
             return;
+        };
+        let tail_bytes_max = match room.key.space {
+            Space::Chat | Space::Raw => self.limits.tail_bytes_max,
+            // So much may wait unconfirmed, and has to be there when its user comes back.
+            Space::Inbox => self.limits.inbox_bytes_max.max(self.limits.tail_bytes_max),
         };
         let before = room.tail.memory();
         let left_behind = room.trim(tail_bytes_max);
