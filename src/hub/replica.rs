@@ -227,7 +227,8 @@ impl Hub {
         let is_home = self.home_of(Space::Inbox, &key.name) == self.place.shard;
         let index = match self.find(&key) {
             Some(index) => index,
-            None if is_home || sync.backfill.is_none() => return,
+            // It has all that there was: a replica comes to life with the next frames.
+            None if is_home || (sync.backfill.is_none() && sync.from >= sync.head) => return,
             None => {
                 let room = Room::new(key, Role::Replica { synced: false }, sync.epoch, sync.head);
                 self.rooms.insert(room, self.hash_key)
