@@ -364,7 +364,13 @@ impl Hub {
         to: Option<Slot>,
         id: Option<&str>,
     ) {
-        let Some(index) = self.find(key) else { return };
+        let Some(index) = self.find(key) else {
+            // The join before it was refused.
+            if let Some(slot) = to {
+                self.refuse_leave(Connection { shard: from, slot }, key, id);
+            }
+            return;
+        };
         if let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut)
             && let Some(subscriber) = home.subscriber(from)
         {
@@ -394,6 +400,17 @@ impl Hub {
             );
         }
         self.drop_if_idle(index);
+    }
+
+    fn refuse_leave(&mut self, to: Connection, key: &Key, id: Option<&str>) {
+        let refusal = Refusal {
+            code: Code::NotJoined,
+            message: "join the room first".into(),
+            request: "leave".into(),
+            id: id.map(Cow::Borrowed),
+            target: Some(key.target()),
+        };
+        self.send_refusal(to, key, &refusal, Reserve::Nothing);
     }
 
     fn tell_left(&mut self, to: Connection, index: u32, id: Option<&str>) {
