@@ -81,10 +81,13 @@ fn silence_for_two_intervals_closes(shards: u16) {
     server.await_metric("silent_closed_total", 3);
 }
 
+/// The bytes that are sent the n-th time.
+type Sign = fn(u32) -> Vec<u8>;
+
 fn any_traffic_is_a_sign_of_life(shards: u16) {
     const INTERVAL: Duration = Duration::from_millis(500);
     let server = Server::with(shards, &["--heartbeat-ms", "500"]);
-    let signs: [(&str, fn(u32) -> Vec<u8>); 7] = [
+    let signs: [(&str, Sign); 7] = [
         ("/ws", |_| masked(Opcode::Text, br#"{"type":"HEARTBEAT"}"#)),
         ("/ws", |_| masked(Opcode::Text, b"nonsense")),
         ("/ws", |_| masked(Opcode::Ping, b"x")),

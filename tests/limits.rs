@@ -2,10 +2,7 @@
 
 mod common;
 
-use common::{
-    Client, Frame, Opcode, Server, Socket, Value, fragment, json, masked, sharded, until,
-};
-use std::thread;
+use common::{Client, Frame, Opcode, Server, Value, fragment, json, sharded, until};
 use std::time::Duration;
 
 sharded!(
@@ -17,12 +14,6 @@ sharded!(
     rooms_in_all_are_bounded,
     names_in_all_are_bounded,
     names_of_an_address_are_bounded,
-    an_inbox_holds_what_it_may,
-    a_tail_is_bounded_wherever_its_members_are,
-    all_logs_together_are_bounded,
-    signals_have_a_budget,
-    stalled_readers_hold_what_they_may,
-    answers_to_the_deaf_are_bounded,
 );
 
 fn a_message_may_fill_its_limit(shards: u16) {
@@ -247,255 +238,184 @@ fn names_are_bounded(shards: u16, flag: &str) {
     Client::open(&server, "");
 }
 
-fn an_inbox_holds_what_it_may(shards: u16) {
-    let server = Server::with(shards, &["--inbox-bytes-max", "65536"]);
-    let mut ann = server.client("ann");
-    let bob = server.client("bob");
-    let command = json!({"type": "message", "to": "bob", "content": "x".repeat(1000)});
-    let mut kept = 0;
-    let error = loop {
-        ann.say(command.clone());
-        let event = ann.next();
-        match event["type"].as_str() {
-            Some("ack") => kept += 1,
-            Some("error") => break event,
-            other => panic!("an answer, not {other:?}"),
-        }
-        assert!(kept < 100, "{kept} messages of 1000 bytes in 64 KiB");
-    };
-    assert!(kept > 40, "{kept}");
-    assert_eq!(
-        (&error["code"], &error["to"], &error["retryable"]),
-        (&json!("overloaded"), &json!("bob"), &json!(true))
-    );
-    assert!(error["retry_after_ms"].is_u64());
-    server.metric_is("inbox_full_total", 1);
-    // Others' inboxes have room, and so has bob's once he has had what is in it.
-    ann.write_to("ann", 1);
-    let query = format!("?user=bob&session={}", bob.session);
-    let mut again = Client::open(&server, &query);
-    assert_eq!(
-        again.take_seqs("bob", kept),
-        (1..=kept as u64).collect::<Vec<_>>()
-    );
-    Client::open(&server, &format!("{query}&inbox_since={kept}"));
-    assert_eq!(ann.ask(command, "ack")["seq_id"], kept + 1);
+/// Each bound of `src/limits.rs` with the test that goes to its edge, or with the reason why there is none.
+const TESTED: [(&str, &str); 60] = [
+    ("NAME_BYTES_MAX", "rooms::names_are_any_text"),
+    ("ID_BYTES_MAX", "limits::ids_have_64_bytes"),
+    (
+        "TYPE_BYTES_SHOWN_MAX",
+        "errors::an_error_says_what_it_is_about",
+    ),
+    ("EPOCH_BYTES_MAX", "errors::each_refusal_has_its_code"),
+    (
+        "SESSION_BYTES_MIN",
+        "identity::bad_names_and_secrets_are_refused",
+    ),
+    ("SESSION_BYTES_MAX", "identity::a_secret_may_be_brought"),
+    ("SEQ_END", "errors::each_refusal_has_its_code"),
+    ("JSON_DEPTH_MAX", "rooms::content_comes_out_byte_for_byte"),
+    (
+        "REQUEST_LINE_BYTES_MAX",
+        "refusals::each_bad_request_has_its_status",
+    ),
+    (
+        "HEAD_BYTES_MAX",
+        "refusals::each_bad_request_has_its_status",
+    ),
+    (
+        "HEADER_COUNT_MAX",
+        "refusals::each_bad_request_has_its_status",
+    ),
+    (
+        "BODY_BYTES_MAX",
+        "http::a_body_that_nobody_wants_is_skipped",
+    ),
+    (
+        "CONTROL_BYTES_MAX",
+        "websocket::each_violation_has_its_close_code",
+    ),
+    (
+        "FRAGMENT_COUNT_MAX",
+        "websocket::each_violation_has_its_close_code",
+    ),
+    (
+        "FRAGMENT_BYTES_MEAN_MIN",
+        "limits::fragments_grow_with_the_message",
+    ),
+    (
+        "TURNED_AWAY_COUNT_MAX",
+        "limits::connections_over_the_limit_are_told",
+    ),
+    ("SHARD_COUNT_MAX", "config::a_wrong_setting_is_named"),
+    (
+        "DESCRIPTORS_RESERVED",
+        "descriptors::the_default_limit_leaves_descriptors_free",
+    ),
+    (
+        "DESCRIPTORS_PER_SHARD",
+        "descriptors::the_default_limit_leaves_descriptors_free",
+    ),
+    (
+        "ACCEPT_PAUSE_MS",
+        "descriptors::connections_outlive_the_lack_of_descriptors",
+    ),
+    ("PASSING_BYTES_MAX", "memory::signals_have_a_budget"),
+    ("REPLY_BYTES_MAX", "memory::answers_to_the_deaf_are_bounded"),
+    ("HISTORY_COUNT_DEFAULT", "history::a_limit_is_clamped"),
+    ("HISTORY_COUNT_MAX", "history::a_limit_is_clamped"),
+    ("HISTORY_BYTES_MAX", "history::a_page_ends_at_256_kib"),
+    ("PRESENCE_MEMBER_COUNT_MAX", "presence::who_is_bounded"),
+    (
+        "DEDUPE_COUNT_MAX",
+        "dedupe::the_last_ten_thousand_are_remembered",
+    ),
+    ("READ_BYTES", "not refused: the share of one turn"),
+    (
+        "OBJECT_COUNT_PER_TURN",
+        "not refused: the share of one turn",
+    ),
+    ("SEND_COUNT_PER_TURN", "not refused: the share of one turn"),
+    (
+        "ACCEPT_COUNT_PER_TURN",
+        "not refused: the share of one turn",
+    ),
+    ("EVENT_COUNT_PER_POLL", "not refused: the share of one turn"),
+    ("SEGMENT_BYTES", "not refused: how memory is cut"),
+    ("BACKLOG_COUNT", "not refused: kept by the operating system"),
+    (
+        "NOTSENT_LOWAT_BYTES",
+        "not refused: kept by the operating system",
+    ),
+    (
+        "ROOM_BACKLOG_BYTES_MAX",
+        "not refused: senders are held back",
+    ),
+    ("CREDIT_BYTES", "not refused: replicas are held back"),
+    ("MAIL_BYTES_MAX", "not refused: senders are held back"),
+    ("CONNECTION_COUNT_MAX", "config::a_wrong_setting_is_named"),
+    ("MESSAGE_BYTES_MAX", "config::a_wrong_setting_is_named"),
+    (
+        "connection_count_max",
+        "limits::connections_over_the_limit_are_told",
+    ),
+    ("message_bytes_max", "limits::a_message_may_fill_its_limit"),
+    ("room_count_max", "limits::rooms_in_all_are_bounded"),
+    (
+        "rooms_per_connection_max",
+        "limits::rooms_of_a_connection_are_bounded",
+    ),
+    ("presence_events_max", "presence::large_rooms_get_counts"),
+    ("name_count_max", "limits::names_in_all_are_bounded"),
+    (
+        "names_per_address_max",
+        "limits::names_of_an_address_are_bounded",
+    ),
+    ("name_hold_days", "not reachable here: the least is an hour"),
+    ("inbox_bytes_max", "memory::an_inbox_holds_what_it_may"),
+    (
+        "tail_bytes_max",
+        "memory::a_tail_is_bounded_wherever_its_members_are",
+    ),
+    ("log_bytes_max", "memory::all_logs_together_are_bounded"),
+    (
+        "stalled_bytes_max",
+        "memory::stalled_readers_hold_what_they_may",
+    ),
+    (
+        "heartbeat_ms",
+        "keepalive::silence_for_two_intervals_closes",
+    ),
+    (
+        "handshake_ms",
+        "http::a_slow_request_has_an_absolute_deadline",
+    ),
+    ("http_idle_ms", "http::an_idle_connection_is_closed"),
+    (
+        "close_ms",
+        "websocket::a_close_that_nobody_answers_ends_in_time",
+    ),
+    ("drain_ms", "stopping::the_deadline_cuts_who_does_not_go"),
+    ("presence_debounce_ms", "presence::a_reconnect_is_not_news"),
+    (
+        "presence_count_ms",
+        "presence::a_count_comes_at_most_every_so_often",
+    ),
+    ("room_hold_ms", "resume::a_room_made_anew_has_another_epoch"),
+];
+
+/// The names of all bounds: constants, and fields of `Limits`.
+fn bounds() -> Vec<String> {
+    let source = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/limits.rs"));
+    let source = source.expect("it is there");
+    let names = source.lines().filter_map(|line| {
+        let constant = line.strip_prefix("pub const ");
+        let field = line.strip_prefix("    pub ");
+        let (name, _) = constant.or(field)?.split_once(": ")?;
+        Some(name.to_owned())
+    });
+    names.collect()
 }
 
-fn a_tail_is_bounded_wherever_its_members_are(shards: u16) {
-    const ROOMS: u64 = 6;
-    // Two segments of 64 KiB and a bit, at both ends of a replica.
-    const TAIL_BYTES: u64 = 3 * 65_536;
-    let server = Server::with(
-        shards,
-        &["--max-message", "4096", "--tail-bytes-max", "4096"],
-    );
-    let mut ann = server.client("ann");
-    for room in 0..ROOMS {
-        let room = format!("room {room}");
-        ann.ask(
-            json!({"type": "join", "room_id": room, "echo": false}),
-            "joined",
-        );
-        let command = json!({"type": "message", "room_id": room, "content": "x".repeat(3000)});
-        for _ in 0..10 {
-            for _ in 0..20 {
-                ann.say(command.clone());
-            }
-            ann.take_many("ack", 20);
-        }
-        let page = ann.ask(
-            json!({"type": "history", "room_id": room, "limit": 1}),
-            "history",
-        );
-        assert_eq!(page["messages"][0]["seq_id"], 200);
+#[test]
+fn every_bound_has_its_test() {
+    let bounds = bounds();
+    assert!(bounds.len() > 50, "{bounds:?}");
+    for bound in &bounds {
+        let rows = TESTED.iter().filter(|(name, _)| name == bound).count();
+        assert_eq!(rows, 1, "{bound} needs a test, and a row that names it");
     }
-    // The same for an inbox whose user has had everything.
-    let bob = server.client("bob");
-    for number in 1..=100 {
-        ann.write_to("bob", "x".repeat(3000));
-        if number % 10 == 0 {
-            let query = format!("?user=bob&session={}&inbox_since={number}", bob.session);
-            Client::open(&server, &query);
-        }
-    }
-    let bound = (ROOMS + 2) * TAIL_BYTES * u64::from(shards);
-    let bytes = server.metric("log_bytes");
-    assert!(bytes <= bound, "{bytes} of {bound} bytes");
-}
-
-fn all_logs_together_are_bounded(shards: u16) {
-    const MOST: u64 = 1 << 20;
-    let server = Server::with(
-        shards,
-        &[
-            "--tail-bytes-max",
-            "131072",
-            "--log-bytes-max",
-            &MOST.to_string(),
-        ],
-    );
-    let before = server.resident_bytes();
-    let mut ann = server.client("ann");
-    let command =
-        |room: &str| json!({"type": "message", "room_id": room, "content": "x".repeat(20_000)});
-    for room in 0..20 {
-        let room = format!("room {room}");
-        ann.ask(
-            json!({"type": "join", "room_id": room, "echo": false}),
-            "joined",
+    for (bound, test) in TESTED {
+        assert!(
+            bounds.iter().any(|name| name == bound),
+            "there is no bound {bound}"
         );
-        for _ in 0..10 {
-            ann.ask(command(&room), "ack");
-        }
-    }
-    // 20 rooms with 200 kB each went through.
-    let bytes = server.metric("log_bytes");
-    assert!(bytes <= MOST, "{bytes} bytes");
-    server.await_metric("log_evictions_total", 1);
-    let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 8 * MOST, "{grown} bytes of memory");
-    // The newest room has its newest messages.
-    let page = ann.ask(json!({"type": "history", "room_id": "room 19"}), "history");
-    let messages = page["messages"].as_array().expect("an array");
-    assert_eq!(
-        messages.last().map(|message| &message["seq_id"]),
-        Some(&json!(10))
-    );
-}
-
-fn signals_have_a_budget(shards: u16) {
-    let server = Server::start(shards);
-    let mut listener = server.client("listener");
-    listener.join("r");
-    let mut senders: Vec<Client> = (0..4)
-        .map(|number| {
-            let mut sender = server.client(&format!("sender{number}"));
-            sender.ask(
-                json!({"type": "join", "room_id": "r", "echo": false}),
-                "joined",
+        if let Some((file, test)) = test.split_once("::") {
+            let path = format!("{}/tests/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+            let source = std::fs::read_to_string(path).expect("there is such a file");
+            assert!(
+                source.contains(&format!("fn {test}(")),
+                "there is no test {test}"
             );
-            sender
-        })
-        .collect();
-    let signal = json!({"type": "signal", "room_id": "r", "content": "x".repeat(950)});
-    let burst = masked(Opcode::Text, signal.to_string().repeat(64).as_bytes());
-    let mut sent = 0;
-    until("signals are dropped", || {
-        for sender in &mut senders {
-            sender.socket.send_bytes(&burst);
-            sent += 64;
-        }
-        for sender in &mut senders {
-            sender.barrier();
-        }
-        server.metric("passing_dropped_total") > 0
-    });
-    // Messages are not, whatever is dropped around them.
-    for number in 1..=50 {
-        for sender in &mut senders {
-            sender.socket.send_bytes(&burst);
-            sent += 64;
-        }
-        assert_eq!(senders[0].post("r", number)["seq_id"], number);
-    }
-    assert_eq!(listener.take_seqs("r", 50), (1..=50).collect::<Vec<u64>>());
-    for sender in &mut senders {
-        sender.barrier();
-    }
-    assert!(server.metric("signals_total") <= sent);
-}
-
-/// A member of a room that has a small window and reads nothing.
-fn deaf(server: &Server, name: &str, room: &str) -> Client {
-    let mut client = Client::on(Socket::open(
-        server.connect_with_window(4096),
-        &server.host(),
-        &format!("/ws?user={name}"),
-    ));
-    client.join(room);
-    client
-}
-
-fn stalled_readers_hold_what_they_may(shards: u16) {
-    const ROOMS: usize = 8;
-    const MOST: u64 = 100_000;
-    let server = Server::with(
-        shards,
-        &[
-            "--tail-bytes-max",
-            "65536",
-            "--stalled-bytes-max",
-            &MOST.to_string(),
-            "--log-bytes-max",
-            "100000000",
-        ],
-    );
-    let rooms: Vec<String> = (0..ROOMS).map(|number| format!("room{number}")).collect();
-    let mut ann = server.client("ann");
-    let deaf: Vec<Client> = rooms
-        .iter()
-        .map(|room| deaf(&server, &format!("in-{room}"), room))
-        .collect();
-    let content = "x".repeat(60_000);
-    for room in &rooms {
-        ann.ask(
-            json!({"type": "join", "room_id": room, "echo": false}),
-            "joined",
-        );
-    }
-    // Each stops in the middle of a frame of 60 kB, and falls off the tail there: one such frame for all is allowed.
-    until("some are closed for it", || {
-        for room in &rooms {
-            ann.post(room, content.as_str());
-        }
-        server.metric("stalled_closed_total") >= ROOMS as u64 - 2 * u64::from(shards)
-    });
-    drop(deaf);
-}
-
-fn answers_to_the_deaf_are_bounded(shards: u16) {
-    let server = Server::start(shards);
-    let mut ann = server.client("ann");
-    let rooms = ["a", "b", "c", "d"];
-    for room in rooms {
-        ann.ask(
-            json!({"type": "join", "room_id": room, "echo": false}),
-            "joined",
-        );
-        for _ in 0..10 {
-            ann.post(room, "x".repeat(25_000));
-        }
-    }
-    // Each answer has a quarter of a megabyte, and a thousand are asked for at once.
-    let before = server.resident_bytes();
-    let mut deaf: Vec<Client> = (0..4)
-        .map(|number| server.client(&format!("deaf{number}")))
-        .collect();
-    for client in &mut deaf {
-        for room in rooms {
-            client.join(room);
-        }
-        let asked: String = rooms
-            .iter()
-            .map(|room| json!({"type": "history", "room_id": room, "limit": 500}).to_string())
-            .collect();
-        let frame = masked(Opcode::Text, asked.repeat(250).as_bytes());
-        client.socket.send_bytes(&frame);
-    }
-    let mut most = 0;
-    for _ in 0..20 {
-        most = most.max(server.resident_bytes().saturating_sub(before));
-        ann.barrier();
-        thread::sleep(Duration::from_millis(20));
-    }
-    assert!(most < 12 << 20, "{most} bytes for 4 connections");
-    server.await_metric("replies_full_total", 1);
-    // Once they read, every one is answered.
-    for client in &mut deaf {
-        for _ in 0..30 {
-            let page = client.take("history");
-            assert_eq!(page["messages"].as_array().map(Vec::len), Some(10));
         }
     }
 }

@@ -167,8 +167,8 @@ fn an_inbox_goes_on_from_where_its_reader_says(shards: u16) {
     for number in 1..=10 {
         ann.write_to("bob", number);
     }
-    for (since, expected) in [(0, 1..=10), (4, 5..=10), (9, 10..=10), (10, 11..=10)] {
-        let expected: Vec<u64> = expected.collect();
+    for since in [0, 4, 9, 10] {
+        let expected: Vec<u64> = (since + 1..=10).collect();
         // By the URL, which has no room for an epoch.
         let query = format!("?user=bob&session={session}&inbox_since={since}");
         let mut by_url = Client::open(&server, &query);

@@ -150,6 +150,13 @@ impl Server {
         text_of(&self.log)
     }
 
+    /// Waits until its log has this text; the log comes by a pipe, in its own time.
+    pub fn await_log(&self, text: &str) {
+        until(&format!("{text:?} is in the log"), || {
+            self.log().contains(text)
+        });
+    }
+
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -164,13 +171,15 @@ impl Server {
         assert!(status.success(), "the process is there");
     }
 
-    /// Waits for its end.
+    /// Waits for its end, and for the end of its log.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         until("the server ends", || {
             status = self.child.try_wait().expect("it is our child");
             status.is_some()
         });
+        // The thread that reads the log has the other reference.
+        until("the log is read", || Arc::strong_count(&self.log) == 1);
         status.expect("the loop ended")
     }
 

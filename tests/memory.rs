@@ -1,0 +1,269 @@
+//! Nothing that anyone sends, or refuses to read, makes the server's memory grow past its bounds.
+
+mod common;
+
+use common::{Client, Opcode, Server, Socket, json, masked, sharded, until};
+use std::thread;
+use std::time::Duration;
+
+sharded!(
+    an_inbox_holds_what_it_may,
+    a_tail_is_bounded_wherever_its_members_are,
+    all_logs_together_are_bounded,
+    signals_have_a_budget,
+    stalled_readers_hold_what_they_may,
+    answers_to_the_deaf_are_bounded,
+);
+
+fn an_inbox_holds_what_it_may(shards: u16) {
+    let server = Server::with(shards, &["--inbox-bytes-max", "65536"]);
+    let mut ann = server.client("ann");
+    let bob = server.client("bob");
+    let command = json!({"type": "message", "to": "bob", "content": "x".repeat(1000)});
+    let mut kept = 0;
+    let error = loop {
+        ann.say(command.clone());
+        let event = ann.next();
+        match event["type"].as_str() {
+            Some("ack") => kept += 1,
+            Some("error") => break event,
+            other => panic!("an answer, not {other:?}"),
+        }
+        assert!(kept < 100, "{kept} messages of 1000 bytes in 64 KiB");
+    };
+    assert!(kept > 40, "{kept}");
+    assert_eq!(
+        (&error["code"], &error["to"], &error["retryable"]),
+        (&json!("overloaded"), &json!("bob"), &json!(true))
+    );
+    assert!(error["retry_after_ms"].is_u64());
+    server.metric_is("inbox_full_total", 1);
+    // Others' inboxes have room, and so has bob's once he has had what is in it.
+    ann.write_to("ann", 1);
+    let query = format!("?user=bob&session={}", bob.session);
+    let mut again = Client::open(&server, &query);
+    assert_eq!(
+        again.take_seqs("bob", kept),
+        (1..=kept as u64).collect::<Vec<_>>()
+    );
+    Client::open(&server, &format!("{query}&inbox_since={kept}"));
+    assert_eq!(ann.ask(command, "ack")["seq_id"], kept + 1);
+}
+
+fn a_tail_is_bounded_wherever_its_members_are(shards: u16) {
+    const ROOMS: u64 = 6;
+    // Two segments of 64 KiB and a bit, at both ends of a replica.
+    const TAIL_BYTES: u64 = 3 * 65_536;
+    let server = Server::with(
+        shards,
+        &["--max-message", "4096", "--tail-bytes-max", "4096"],
+    );
+    let mut ann = server.client("ann");
+    for room in 0..ROOMS {
+        let room = format!("room {room}");
+        ann.ask(
+            json!({"type": "join", "room_id": room, "echo": false}),
+            "joined",
+        );
+        let command = json!({"type": "message", "room_id": room, "content": "x".repeat(3000)});
+        for _ in 0..10 {
+            for _ in 0..20 {
+                ann.say(command.clone());
+            }
+            ann.take_many("ack", 20);
+        }
+        let page = ann.ask(
+            json!({"type": "history", "room_id": room, "limit": 1}),
+            "history",
+        );
+        assert_eq!(page["messages"][0]["seq_id"], 200);
+    }
+    // The same for an inbox whose user has had everything.
+    let bob = server.client("bob");
+    for number in 1..=100 {
+        ann.write_to("bob", "x".repeat(3000));
+        if number % 10 == 0 {
+            let query = format!("?user=bob&session={}&inbox_since={number}", bob.session);
+            Client::open(&server, &query);
+        }
+    }
+    let bound = (ROOMS + 2) * TAIL_BYTES * u64::from(shards);
+    let bytes = server.metric("log_bytes");
+    assert!(bytes <= bound, "{bytes} of {bound} bytes");
+}
+
+fn all_logs_together_are_bounded(shards: u16) {
+    const MOST: u64 = 1 << 20;
+    let server = Server::with(
+        shards,
+        &[
+            "--tail-bytes-max",
+            "131072",
+            "--log-bytes-max",
+            &MOST.to_string(),
+        ],
+    );
+    let before = server.resident_bytes();
+    let mut ann = server.client("ann");
+    let command =
+        |room: &str| json!({"type": "message", "room_id": room, "content": "x".repeat(20_000)});
+    for room in 0..20 {
+        let room = format!("room {room}");
+        ann.ask(
+            json!({"type": "join", "room_id": room, "echo": false}),
+            "joined",
+        );
+        for _ in 0..10 {
+            ann.ask(command(&room), "ack");
+        }
+    }
+    // 20 rooms with 200 kB each went through.
+    let bytes = server.metric("log_bytes");
+    assert!(bytes <= MOST, "{bytes} bytes");
+    server.await_metric("log_evictions_total", 1);
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 * MOST, "{grown} bytes of memory");
+    // The newest room has its newest messages.
+    let page = ann.ask(json!({"type": "history", "room_id": "room 19"}), "history");
+    let messages = page["messages"].as_array().expect("an array");
+    assert_eq!(
+        messages.last().map(|message| &message["seq_id"]),
+        Some(&json!(10))
+    );
+}
+
+fn signals_have_a_budget(shards: u16) {
+    let server = Server::start(shards);
+    let mut listener = server.client("listener");
+    listener.join("r");
+    let mut senders: Vec<Client> = (0..4)
+        .map(|number| {
+            let mut sender = server.client(&format!("sender{number}"));
+            sender.ask(
+                json!({"type": "join", "room_id": "r", "echo": false}),
+                "joined",
+            );
+            sender
+        })
+        .collect();
+    let signal = json!({"type": "signal", "room_id": "r", "content": "x".repeat(950)});
+    let burst = masked(Opcode::Text, signal.to_string().repeat(64).as_bytes());
+    let mut sent = 0;
+    until("signals are dropped", || {
+        for sender in &mut senders {
+            sender.socket.send_bytes(&burst);
+            sent += 64;
+        }
+        for sender in &mut senders {
+            sender.barrier();
+        }
+        server.metric("passing_dropped_total") > 0
+    });
+    // Messages are not, whatever is dropped around them.
+    for number in 1..=15 {
+        for sender in &mut senders {
+            sender.socket.send_bytes(&burst);
+            sent += 64;
+        }
+        assert_eq!(senders[0].post("r", number)["seq_id"], number);
+    }
+    assert_eq!(listener.take_seqs("r", 15), (1..=15).collect::<Vec<u64>>());
+    for sender in &mut senders {
+        sender.barrier();
+    }
+    assert!(server.metric("signals_total") <= sent);
+}
+
+/// A member of a room that has a small window and reads nothing.
+fn deaf(server: &Server, name: &str, room: &str) -> Client {
+    let mut client = Client::on(Socket::open(
+        server.connect_with_window(4096),
+        &server.host(),
+        &format!("/ws?user={name}"),
+    ));
+    client.join(room);
+    client
+}
+
+fn stalled_readers_hold_what_they_may(shards: u16) {
+    const ROOMS: usize = 8;
+    const MOST: u64 = 100_000;
+    let server = Server::with(
+        shards,
+        &[
+            "--tail-bytes-max",
+            "65536",
+            "--stalled-bytes-max",
+            &MOST.to_string(),
+            "--log-bytes-max",
+            "100000000",
+        ],
+    );
+    let rooms: Vec<String> = (0..ROOMS).map(|number| format!("room{number}")).collect();
+    let mut ann = server.client("ann");
+    let deaf: Vec<Client> = rooms
+        .iter()
+        .map(|room| deaf(&server, &format!("in-{room}"), room))
+        .collect();
+    let content = "x".repeat(60_000);
+    for room in &rooms {
+        ann.ask(
+            json!({"type": "join", "room_id": room, "echo": false}),
+            "joined",
+        );
+    }
+    // Each stops in the middle of a frame of 60 kB, and falls off the tail there: one such frame for all is allowed.
+    until("some are closed for it", || {
+        for room in &rooms {
+            ann.post(room, content.as_str());
+        }
+        server.metric("stalled_closed_total") >= ROOMS as u64 - 2 * u64::from(shards)
+    });
+    drop(deaf);
+}
+
+fn answers_to_the_deaf_are_bounded(shards: u16) {
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    let rooms = ["a", "b", "c", "d"];
+    for room in rooms {
+        ann.ask(
+            json!({"type": "join", "room_id": room, "echo": false}),
+            "joined",
+        );
+        for _ in 0..10 {
+            ann.post(room, "x".repeat(25_000));
+        }
+    }
+    // Each answer has a quarter of a megabyte, and a thousand are asked for at once.
+    let before = server.resident_bytes();
+    let mut deaf: Vec<Client> = (0..2)
+        .map(|number| server.client(&format!("deaf{number}")))
+        .collect();
+    for client in &mut deaf {
+        for room in rooms {
+            client.join(room);
+        }
+        let asked: String = rooms
+            .iter()
+            .map(|room| json!({"type": "history", "room_id": room, "limit": 500}).to_string())
+            .collect();
+        let frame = masked(Opcode::Text, asked.repeat(250).as_bytes());
+        client.socket.send_bytes(&frame);
+    }
+    let mut most = 0;
+    for _ in 0..20 {
+        most = most.max(server.resident_bytes().saturating_sub(before));
+        ann.barrier();
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(most < 8 << 20, "{most} bytes for 2 connections");
+    server.await_metric("replies_full_total", 1);
+    // Once they read, every one is answered.
+    for client in &mut deaf {
+        for _ in 0..30 {
+            let page = client.take("history");
+            assert_eq!(page["messages"].as_array().map(Vec::len), Some(10));
+        }
+    }
+}
