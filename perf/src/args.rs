@@ -92,9 +92,14 @@ pub struct Fanout {
     /// Length of a message on /raw, of its `content` on /ws.
     #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
     bytes: u32,
-    /// Endpoint of roomcast; `bare` has only raw.
-    #[arg(long, default_value = "ws")]
-    endpoint: Endpoint,
+    /// Endpoints of roomcast, each of which counts as a server of its own; `bare` has only raw.
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        value_delimiter = ',',
+        default_value = "ws"
+    )]
+    pub endpoint: Vec<Endpoint>,
     #[command(flatten)]
     span: Span,
     /// See [`Common`].
@@ -133,9 +138,14 @@ pub struct Idle {
     /// Seconds for which idle CPU is measured; twice the ping interval by default.
     #[arg(long, value_name = "SECONDS", default_value_t = 50, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
     seconds: u32,
-    /// Endpoint of roomcast; `bare` has only raw.
-    #[arg(long, default_value = "ws")]
-    endpoint: Endpoint,
+    /// Endpoints of roomcast, each of which counts as a server of its own; `bare` has only raw.
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        value_delimiter = ',',
+        default_value = "ws"
+    )]
+    pub endpoint: Vec<Endpoint>,
     /// See [`Common`].
     #[command(flatten)]
     pub common: Common,
@@ -157,16 +167,52 @@ struct Span {
 
 /// Where a room is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Endpoint {
+pub enum Endpoint {
     /// Chat, with JSON, numbers and acknowledgements.
     Ws,
     /// Plain relay.
     Raw,
 }
 
+/// A server, and what it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contestant {
+    /// The server.
+    pub choice: Choice,
+    /// How its rooms speak.
+    pub dialect: Dialect,
+}
+
+impl Contestant {
+    /// What it is called in a table.
+    pub fn name(&self) -> String {
+        let endpoint = match self.dialect {
+            Dialect::Chat => "ws",
+            Dialect::Bare => "raw",
+        };
+        format!("{} {endpoint}", self.choice.name())
+    }
+}
+
 impl Common {
-    /// The servers to compare.
-    pub fn choices(&self) -> Vec<Choice> {
+    /// The servers to compare, each with each of the endpoints that it has.
+    pub fn contestants(&self, endpoints: &[Endpoint]) -> Vec<Contestant> {
+        let mut contestants: Vec<Contestant> = Vec::new();
+        for choice in self.choices() {
+            for dialect in endpoints.iter().map(|endpoint| endpoint.of(&choice)) {
+                let contestant = Contestant {
+                    choice: choice.clone(),
+                    dialect,
+                };
+                if !contestants.contains(&contestant) {
+                    contestants.push(contestant);
+                }
+            }
+        }
+        contestants
+    }
+
+    fn choices(&self) -> Vec<Choice> {
         if let (Some(address), Some(pid)) = (self.url, self.pid) {
             return vec![Choice::Running { address, pid }];
         }
@@ -191,12 +237,12 @@ impl Common {
 }
 
 impl Fanout {
-    /// What that means for a server.
-    pub fn plan(&self, choice: &Choice) -> fanout::Plan {
+    /// What that means for a kind of room.
+    pub fn plan(&self, dialect: Dialect) -> fanout::Plan {
         fanout::Plan {
             member_count: self.members,
             publisher_count: self.publishers.min(self.members),
-            dialect: self.endpoint.of(choice),
+            dialect,
             message_bytes: self.bytes as usize,
             pace: match self.in_flight {
                 Some(in_flight_count) => fanout::Pace::Closed { in_flight_count },
@@ -226,11 +272,11 @@ impl Echo {
 }
 
 impl Idle {
-    /// What that means for a server.
-    pub fn plan(&self, choice: &Choice) -> idle::Plan {
+    /// What that means for a kind of room.
+    pub fn plan(&self, dialect: Dialect) -> idle::Plan {
         let mut steps = self.members.clone();
         steps.sort_unstable();
-        let path = match self.endpoint.of(choice) {
+        let path = match dialect {
             Dialect::Chat => "/ws?room=perf",
             Dialect::Bare => "/raw/perf",
         };
@@ -290,6 +336,17 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn every_server_has_its_endpoints() {
+        let line = "p fanout --server a/roomcast --server bare --endpoint ws,raw";
+        let Command::Fanout(fanout) = Arguments::parse_from(line.split(' ')).command else {
+            panic!("it is a fan-out");
+        };
+        let contestants = fanout.common.contestants(&fanout.endpoint);
+        let names: Vec<String> = contestants.iter().map(Contestant::name).collect();
+        assert_eq!(names, ["roomcast ws", "roomcast raw", "bare raw"]);
     }
 
     #[test]

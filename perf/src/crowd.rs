@@ -309,8 +309,7 @@ impl Crowd {
     }
 }
 
-/// The address to connect from: the kernel's choice for the first ones, then the next of 127.0.0.x, because one pair
-/// of addresses has fewer than 30,000 ports.
+/// The address to connect from: the kernel's choice for the first ones, then the next of 127.0.0.x.
 fn source(to: SocketAddr, index: usize) -> Option<SocketAddr> {
     let step = u8::try_from(index / CONNECTIONS_PER_ADDRESS).ok()?;
     match to.ip() {
@@ -351,9 +350,11 @@ mod tests {
     #[test]
     fn many_connections_come_from_many_addresses() {
         let to = "127.0.0.1:80".parse().unwrap();
-        assert_eq!(source(to, 24_999), None);
-        assert_eq!(source(to, 25_000), Some("127.0.0.2:0".parse().unwrap()));
-        assert_eq!(source(to, 199_999), Some("127.0.0.8:0".parse().unwrap()));
+        assert_eq!(source(to, CONNECTIONS_PER_ADDRESS - 1), None);
+        for (step, address) in [(1, "127.0.0.2:0"), (16, "127.0.0.17:0")] {
+            let index = step * CONNECTIONS_PER_ADDRESS;
+            assert_eq!(source(to, index), Some(address.parse().unwrap()));
+        }
         assert_eq!(source("[::1]:80".parse().unwrap(), 199_999), None);
     }
 }

@@ -73,7 +73,7 @@ impl Ledger {
         true
     }
 
-    /// A member received something that nobody sent.
+    /// A member received something that nobody sent: a changed message, an error, or a gap.
     pub fn wrong(&mut self) {
         self.wrong_total += 1;
     }
@@ -94,7 +94,10 @@ impl Ledger {
     /// What is wrong, where each publisher has sent so many.
     pub fn faults(&self, sent: &[u32], audience: Audience) -> Vec<String> {
         let counts = [
-            (self.wrong_total, "messages were changed, or refused"),
+            (
+                self.wrong_total,
+                "messages were changed, refused, or left out by a gap",
+            ),
             (self.skipped_total, "messages were skipped or came late"),
             (self.repeated_total, "messages were repeated or came late"),
             (self.missing_total(sent, audience), "messages never came"),
@@ -194,7 +197,10 @@ mod tests {
         let mut strange = all();
         strange.push((0, 2, 0));
         strange.push((3, 0, 0));
-        assert!(faults(&strange).contains(&"2 messages were changed, or refused".into()));
+        assert!(
+            faults(&strange)
+                .contains(&"2 messages were changed, refused, or left out by a gap".into())
+        );
     }
 
     #[test]
