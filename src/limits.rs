@@ -39,6 +39,13 @@ pub const FRAGMENT_COUNT_MAX: u32 = 1024;
 /// message may be as long as it is allowed to be.
 pub const FRAGMENT_BYTES_MEAN_MIN: usize = 64;
 
+/// Shortest payload that is worth compressing, in bytes.
+pub const DEFLATE_BYTES_MIN: usize = 128;
+/// Room that the first inflated message starts with, in bytes; it doubles as needed.
+pub const INFLATED_BYTES_START: usize = 4 * 1024;
+/// Room for inflated messages that a shard keeps between them, in bytes.
+pub const INFLATED_BYTES_KEPT: usize = 64 * 1024;
+
 /// Bytes taken from one peer by one `recv`; also the size of a shard's read buffer.
 pub const READ_BYTES: usize = 64 * 1024;
 /// Objects (messages, commands, requests) taken from one peer in one turn.

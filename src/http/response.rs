@@ -195,14 +195,22 @@ impl Reply {
 }
 
 /// Answers 101 (RFC 6455, 4.2.2), after which frames follow. `accept` is made from the key; `subprotocol` is one that
-/// the client offered.
-pub fn upgrade(out: &mut Vec<u8>, accept: &[u8; 28], subprotocol: Option<&str>) {
+/// the client offered; `extensions` are those that both sides use, with their parameters.
+pub fn upgrade(
+    out: &mut Vec<u8>,
+    accept: &[u8; 28],
+    subprotocol: Option<&str>,
+    extensions: Option<&str>,
+) {
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     out.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
     out.extend_from_slice(accept);
     out.extend_from_slice(b"\r\n");
     if let Some(subprotocol) = subprotocol {
         field(out, "Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(extensions) = extensions {
+        field(out, "Sec-WebSocket-Extensions", extensions);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -329,13 +337,25 @@ mod tests {
 
     #[test]
     fn an_upgrade_names_only_what_was_chosen() {
-        let upgraded =
-            |subprotocol| written(|out| upgrade(out, b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", subprotocol));
+        let upgraded = |subprotocol, extensions| {
+            let accept = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+            written(|out| upgrade(out, accept, subprotocol, extensions))
+        };
         let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
                     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
-        assert_eq!(upgraded(None), format!("{head}\r\n"));
-        let chosen = format!("{head}Sec-WebSocket-Protocol: roomcast.v1\r\n\r\n");
-        assert_eq!(upgraded(Some("roomcast.v1")), chosen);
+        let subprotocol = "Sec-WebSocket-Protocol: roomcast.v1\r\n";
+        let extensions = "Sec-WebSocket-Extensions: a; b=1\r\n";
+        for (answer, added) in [
+            (upgraded(None, None), String::new()),
+            (upgraded(Some("roomcast.v1"), None), subprotocol.to_owned()),
+            (upgraded(None, Some("a; b=1")), extensions.to_owned()),
+            (
+                upgraded(Some("roomcast.v1"), Some("a; b=1")),
+                subprotocol.to_owned() + extensions,
+            ),
+        ] {
+            assert_eq!(answer, format!("{head}{added}\r\n"));
+        }
     }
 
     #[test]

@@ -59,8 +59,13 @@ struct Partial {
 
 #[derive(Debug)]
 enum Content {
-    Text { text: String, utf8: Utf8 },
+    Text {
+        text: String,
+        utf8: Utf8,
+    },
     Binary(Vec<u8>),
+    /// Of a text or a binary message; nothing is known of it before it is inflated.
+    Compressed(Opcode, Vec<u8>),
 }
 
 impl Assembly {
@@ -108,6 +113,10 @@ impl Assembly {
                     content: Content::Binary(bytes),
                     ..
                 }) => Ok(Message::Binary(bytes)),
+                Some(Partial {
+                    content: Content::Compressed(opcode, bytes),
+                    ..
+                }) => Ok(Message::Compressed(*opcode, bytes)),
                 None => Err(Violation::ContinuationUnexpected),
             },
         }
@@ -132,12 +141,13 @@ impl Assembly {
 
     /// Judges a frame by its header, before any of its payload is looked at.
     fn open(&mut self, header: Header, rules: &Rules) -> Result<Payload, Violation> {
-        if header.rsv1 {
+        if header.rsv1 && !rules.deflate {
             return Err(Violation::ReservedBit);
         }
         let mask = header.mask.ok_or(Violation::Unmasked)?;
         let Header {
             fin,
+            rsv1,
             opcode,
             length,
             ..
@@ -149,10 +159,9 @@ impl Assembly {
                 return Err(Violation::ContinuationExpected);
             }
             (Opcode::Continuation, None) => return Err(Violation::ContinuationUnexpected),
-            (Opcode::Text, begun @ None) => begun.insert(Partial::text()).admit(length, rules)?,
-            (Opcode::Binary, begun @ None) => {
-                begun.insert(Partial::binary()).admit(length, rules)?
-            }
+            (Opcode::Text | Opcode::Binary, begun @ None) => begun
+                .insert(Partial::new(opcode, rsv1))
+                .admit(length, rules)?,
             (Opcode::Continuation, Some(message)) => message.admit(length, rules)?,
         };
         let length = length.ok_or(Violation::TooBig)?;
@@ -255,19 +264,20 @@ impl Payload {
 }
 
 impl Partial {
-    fn text() -> Partial {
-        Partial {
-            content: Content::Text {
+    /// A message that begins with a frame of this opcode, text or binary.
+    fn new(opcode: Opcode, is_compressed: bool) -> Partial {
+        let content = match opcode {
+            _ if is_compressed => Content::Compressed(opcode, Vec::new()),
+            Opcode::Text => Content::Text {
                 text: String::new(),
                 utf8: Utf8::default(),
             },
-            fragment_count: 0,
-        }
-    }
-
-    fn binary() -> Partial {
+            Opcode::Binary | Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                Content::Binary(Vec::new())
+            }
+        };
         Partial {
-            content: Content::Binary(Vec::new()),
+            content,
             fragment_count: 0,
         }
     }
@@ -296,7 +306,7 @@ impl Content {
                 text.reserve_exact(growth(text.len(), text.capacity(), needed, bytes_max));
                 utf8.push(part, text).map_err(|_| Violation::TextNotUtf8)
             }
-            Content::Binary(bytes) => {
+            Content::Binary(bytes) | Content::Compressed(_, bytes) => {
                 let needed = bytes.len() + part.len();
                 bytes.reserve_exact(growth(bytes.len(), bytes.capacity(), needed, bytes_max));
                 bytes.extend_from_slice(part);
@@ -308,21 +318,21 @@ impl Content {
     fn finish(&self) -> Result<(), Violation> {
         match self {
             Content::Text { utf8, .. } => utf8.finish().map_err(|_| Violation::TextNotUtf8),
-            Content::Binary(_) => Ok(()),
+            Content::Binary(_) | Content::Compressed(..) => Ok(()),
         }
     }
 
     fn length(&self) -> usize {
         match self {
             Content::Text { text, utf8 } => text.len() + utf8.cut_bytes(),
-            Content::Binary(bytes) => bytes.len(),
+            Content::Binary(bytes) | Content::Compressed(_, bytes) => bytes.len(),
         }
     }
 
     fn capacity(&self) -> usize {
         match self {
             Content::Text { text, .. } => text.capacity(),
-            Content::Binary(bytes) => bytes.capacity(),
+            Content::Binary(bytes) | Content::Compressed(_, bytes) => bytes.capacity(),
         }
     }
 }

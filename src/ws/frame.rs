@@ -177,12 +177,23 @@ pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, rsv1: bool, payload_len:
 /// Appends a whole frame of the server.
 #[inline]
 pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    encode_whole(out, opcode, false, payload);
+}
+
+/// Appends a whole frame of the server whose payload is compressed (RFC 7692, 6.1).
+#[inline]
+pub fn encode_compressed(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    encode_whole(out, opcode, true, payload);
+}
+
+#[inline]
+fn encode_whole(out: &mut Vec<u8>, opcode: Opcode, rsv1: bool, payload: &[u8]) {
     out.reserve(HEADER_BYTES_MAX + payload.len());
-    encode_header(out, opcode, false, payload.len());
+    encode_header(out, opcode, rsv1, payload.len());
     out.extend_from_slice(payload);
 }
 
-/// The payload of a frame that [`encode`] or [`encode_header`] began; empty for anything else.
+/// The payload of a frame that one of the `encode` functions began; empty for anything else.
 #[inline]
 pub fn payload_of(frame: &[u8]) -> &[u8] {
     match Header::parse(frame) {

@@ -10,15 +10,16 @@
 //! | 8.1 UTF-8, checked as it arrives | [`utf8::Utf8`] |
 //! | 10.2 origin | [`origin`] |
 //! | 10.4 bounds | [`Rules`] |
+//! | RFC 7692 permessage-deflate | [`deflate`] |
 //!
-//! What is not here: sockets, the clock and randomness; answers (whoever drives a [`Protocol`] sends the pong and
-//! echoes the close); reading an HTTP request; extensions. The seam for one (RFC 7692) is the RSV1 bit, which
-//! [`frame::Header`] carries and [`Protocol`] refuses in a single place.
+//! What is not here: sockets, the clock and randomness; answers (whoever drives a [`Protocol`] sends the pong, echoes
+//! the close and inflates what is compressed); reading an HTTP request.
 //!
 //! Nothing is allocated for a frame that arrives whole. Only what a read has cut, or what its sender has fragmented,
 //! is copied, into memory that grows with the bytes that came and never with the length that was declared.
 
 pub mod close;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod mask;

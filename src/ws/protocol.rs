@@ -44,10 +44,12 @@ enum State {
 /// Bounds on what a peer may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Payload bytes of one message.
+    /// Payload bytes of one message, as they come: compressed where it is.
     pub message_bytes_max: usize,
     /// Frames of one message, empty ones included.
     pub fragment_count_max: u32,
+    /// Whether messages may be compressed: permessage-deflate was agreed on (RFC 7692).
+    pub deflate: bool,
 }
 
 /// A message or a control frame. It borrows the read buffer, or the protocol where it had to be assembled.
@@ -57,6 +59,8 @@ pub enum Message<'a> {
     Text(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
+    /// A compressed message of one of the two kinds, for [`Inflater::message`](super::deflate::Inflater::message).
+    Compressed(Opcode, &'a [u8]),
     /// To be answered by a pong with the same payload.
     Ping(&'a [u8]),
     /// An answer to a ping, or unasked.
@@ -195,9 +199,12 @@ fn next_whole<'b>(input: &mut Input<'b>, rules: &Rules) -> Result<Option<Message
     let Some((header, header_bytes)) = Header::parse(input.rest())? else {
         return Ok(None);
     };
-    let (true, false, Some(mask)) = (header.fin, header.rsv1, header.mask) else {
+    let (true, Some(mask)) = (header.fin, header.mask) else {
         return Ok(None);
     };
+    if header.rsv1 && !rules.deflate {
+        return Ok(None);
+    }
     let arrived = input.rest().len() - header_bytes;
     let length = match usize::try_from(header.length) {
         Ok(length) if length <= arrived && length <= rules.message_bytes_max => length,
@@ -206,6 +213,9 @@ fn next_whole<'b>(input: &mut Input<'b>, rules: &Rules) -> Result<Option<Message
     input.take(header_bytes);
     let payload = input.take(length);
     unmask(payload, mask, 0);
+    if header.rsv1 {
+        return Ok(Some(Message::Compressed(header.opcode, payload)));
+    }
     Message::new(header.opcode, payload).map(Some)
 }
 
@@ -227,13 +237,14 @@ impl<'a> Message<'a> {
 }
 
 impl Rules {
-    /// Rules for messages of at most `message_bytes_max`, in fragments of a reasonable size.
+    /// Rules for messages of at most `message_bytes_max`, in fragments of a reasonable size, not compressed.
     pub fn new(message_bytes_max: usize) -> Rules {
         let fragment_count_max =
             u32::try_from(message_bytes_max / FRAGMENT_BYTES_MEAN_MIN).unwrap_or(u32::MAX);
         Rules {
             message_bytes_max,
             fragment_count_max: fragment_count_max.max(FRAGMENT_COUNT_MAX),
+            deflate: false,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::close::CloseCode;
 /// Its text fits a close frame as the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Violation {
-    /// A reserved bit is set, and no extension gives it a meaning (RFC 6455, 5.2).
+    /// A reserved bit is set, and no extension gives it a meaning there (RFC 6455, 5.2; RFC 7692, 6).
     ReservedBit,
     /// The opcode is one of 3-7 and 11-15 (RFC 6455, 5.2).
     UnknownOpcode,
@@ -27,10 +27,12 @@ pub enum Violation {
     ContinuationUnexpected,
     /// A new message before the last fragment of the one before (RFC 6455, 5.4).
     ContinuationExpected,
-    /// A message longer than [`Rules`](super::Rules) allow, told by a header (RFC 6455, 10.4).
+    /// A message longer than [`Rules`](super::Rules) allow, told by a header or once inflated (RFC 6455, 10.4).
     TooBig,
     /// A message in more fragments than [`Rules`](super::Rules) allow (RFC 6455, 10.4).
     TooManyFragments,
+    /// A compressed message that no compressor makes (RFC 7692, 7.2.2).
+    DeflateCorrupt,
     /// Text that is not UTF-8, or that ends inside a character (RFC 6455, 8.1).
     TextNotUtf8,
     /// A close payload of one byte, which can't hold a code (RFC 6455, 5.5.1).
@@ -56,7 +58,9 @@ impl Violation {
             | Violation::ContinuationExpected
             | Violation::CloseTooShort
             | Violation::CloseCodeInvalid => CloseCode::PROTOCOL,
-            Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Violation::DeflateCorrupt | Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8 => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Violation::TooManyFragments => CloseCode::POLICY,
             Violation::TooBig => CloseCode::TOO_BIG,
         }
@@ -76,6 +80,7 @@ impl Violation {
             Violation::ContinuationExpected => "the message before has not ended",
             Violation::TooBig => "the message is too big",
             Violation::TooManyFragments => "the message has too many fragments",
+            Violation::DeflateCorrupt => "the compressed message is corrupt",
             Violation::TextNotUtf8 => "the text is not UTF-8",
             Violation::CloseTooShort => "a close payload holds at least a code",
             Violation::CloseCodeInvalid => "this close code must not be sent",

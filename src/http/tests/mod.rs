@@ -79,7 +79,7 @@ fn text(reply: Reply, out: &mut Vec<u8>, what: &str) -> String {
 }
 
 fn upgraded(out: &mut Vec<u8>, what: &str, offer: Offer<'_>) -> String {
-    response::upgrade(out, &[b'x'; 28], offer.protocols.iter().next());
+    response::upgrade(out, &[b'x'; 28], offer.protocols.iter().next(), None);
     what.to_owned()
 }
 

@@ -2,7 +2,7 @@
 
 use crate::ws::{Opcode, Violation, frame};
 
-const MASK: [u8; 4] = [0x12, 0x00, 0xff, 0xa5];
+pub(super) const MASK: [u8; 4] = [0x12, 0x00, 0xff, 0xa5];
 
 pub(super) fn masked(fin: bool, opcode: Opcode, payload: impl AsRef<[u8]>) -> Vec<u8> {
     let mut out = Vec::new();

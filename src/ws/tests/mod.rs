@@ -1,7 +1,8 @@
 //! The protocol as a whole: streams of frames, cut anywhere, against a naive reading.
 
 mod corpus;
-mod random;
+mod deflate;
+pub(super) mod random;
 mod reference;
 
 use std::collections::HashSet;
@@ -9,6 +10,7 @@ use std::collections::HashSet;
 use self::corpus::{broken_streams, masked, streams};
 use self::random::Random;
 use self::reference::Reference;
+use super::deflate::Inflater;
 use super::{Header, Input, Message, Opcode, Protocol, Rules, Violation};
 use crate::limits::FRAGMENT_COUNT_MAX;
 
@@ -16,6 +18,12 @@ use crate::limits::FRAGMENT_COUNT_MAX;
 const RULES: Rules = Rules {
     message_bytes_max: 300,
     fragment_count_max: 5,
+    deflate: false,
+};
+/// The same where messages may be compressed.
+const DEFLATE_RULES: Rules = Rules {
+    deflate: true,
+    ..RULES
 };
 /// What an assembly holds beside the message.
 const ASSEMBLY_BYTES_MAX: usize = 300;
@@ -25,6 +33,7 @@ const ASSEMBLY_BYTES_MAX: usize = 300;
 enum Event {
     Text(String),
     Binary(Vec<u8>),
+    Compressed(Opcode, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<(u16, String)>),
@@ -36,6 +45,7 @@ impl From<Message<'_>> for Event {
         match message {
             Message::Text(text) => Event::Text(text.to_owned()),
             Message::Binary(bytes) => Event::Binary(bytes.to_owned()),
+            Message::Compressed(opcode, bytes) => Event::Compressed(opcode, bytes.to_owned()),
             Message::Ping(bytes) => Event::Ping(bytes.to_owned()),
             Message::Pong(bytes) => Event::Pong(bytes.to_owned()),
             Message::Close(close) => {
@@ -87,13 +97,13 @@ fn expected_code(violation: Violation) -> u16 {
         | Violation::ContinuationExpected
         | Violation::CloseTooShort
         | Violation::CloseCodeInvalid => 1002,
-        Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8 => 1007,
+        Violation::DeflateCorrupt | Violation::TextNotUtf8 | Violation::CloseReasonNotUtf8 => 1007,
         Violation::TooManyFragments => 1008,
         Violation::TooBig => 1009,
     }
 }
 
-const VIOLATION_COUNT: usize = 15;
+const VIOLATION_COUNT: usize = 16;
 
 fn chunks_of(stream: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     let starts = [0].into_iter().chain(cuts.iter().copied());
@@ -104,13 +114,29 @@ fn chunks_of(stream: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn check_cuts(stream: &[u8], cuts: &[usize], expected: &[Event]) {
+fn check_cuts(stream: &[u8], cuts: &[usize], rules: &Rules, expected: &[Event]) {
     let chunks = chunks_of(stream, cuts);
     assert_eq!(
-        receive(chunks.iter().map(Vec::as_slice), &RULES),
+        receive(chunks.iter().map(Vec::as_slice), rules),
         expected,
         "{stream:x?} cut at {cuts:?}"
     );
+}
+
+/// Receives a stream in all ways to cut it once, and, where it is short, twice.
+fn check_all_cuts(stream: &[u8], rules: &Rules) {
+    let expected = Reference::read(stream, rules);
+    check_cuts(stream, &[], rules, &expected);
+    for cut in 0..=stream.len() {
+        check_cuts(stream, &[cut], rules, &expected);
+    }
+    let all: Vec<usize> = (1..stream.len()).collect();
+    check_cuts(stream, &all, rules, &expected);
+    if stream.len() < 120 {
+        for second in 0..=stream.len() {
+            (0..=second).for_each(|first| check_cuts(stream, &[first, second], rules, &expected));
+        }
+    }
 }
 
 #[test]
@@ -119,18 +145,7 @@ fn each_stream_gives_the_same_messages_at_each_cut() {
         .into_iter()
         .map(|(stream, _)| [masked(true, Opcode::Text, "before"), stream].concat());
     for stream in streams().into_iter().chain(broken) {
-        let expected = Reference::read(&stream, &RULES);
-        check_cuts(&stream, &[], &expected);
-        for cut in 0..=stream.len() {
-            check_cuts(&stream, &[cut], &expected);
-        }
-        let all: Vec<usize> = (1..stream.len()).collect();
-        check_cuts(&stream, &all, &expected);
-        if stream.len() < 120 {
-            for second in 0..=stream.len() {
-                (0..=second).for_each(|first| check_cuts(&stream, &[first, second], &expected));
-            }
-        }
+        check_all_cuts(&stream, &RULES);
     }
 }
 
@@ -177,6 +192,12 @@ fn each_violation_is_provoked_and_has_its_code() {
         assert!((1..=123).contains(&violation.to_string().len()));
         provoked.insert(violation);
     }
+    let mut inflater = Inflater::default();
+    let corrupt = inflater.message(Opcode::Binary, &[0xff], 300);
+    assert_eq!(corrupt, Err(Violation::DeflateCorrupt));
+    assert_eq!(expected_code(Violation::DeflateCorrupt), 1007);
+    assert_eq!(Violation::DeflateCorrupt.close_code().0, 1007);
+    provoked.insert(Violation::DeflateCorrupt);
     assert_eq!(provoked.len(), VIOLATION_COUNT);
 }
 
@@ -319,6 +340,7 @@ fn a_bound_on_messages_says_nothing_about_control_frames() {
     let rules = Rules {
         message_bytes_max: 0,
         fragment_count_max: 1,
+        deflate: false,
     };
     let ping = masked(true, Opcode::Ping, [1; 125]);
     for cut in 0..=ping.len() {
@@ -339,7 +361,8 @@ fn rules_allow_any_message_in_fragments_of_a_reasonable_size() {
             Rules::new(message_bytes_max),
             Rules {
                 message_bytes_max,
-                fragment_count_max
+                fragment_count_max,
+                deflate: false,
             }
         );
     }
@@ -418,21 +441,20 @@ fn whole_frames_are_borrowed_and_what_was_not_taken_stays_masked() {
 #[test]
 fn random_streams_equal_the_naive_reading() {
     for seed in 1..=4_000 {
-        let mut random = Random(seed);
-        let stream = random.stream();
-        let mut chunks = Vec::new();
-        let mut rest = stream.as_slice();
-        while !rest.is_empty() {
-            let (chunk, next) = rest.split_at((1 + random.below(40)).min(rest.len()));
-            chunks.push(chunk);
-            rest = next;
+        for rules in [RULES, DEFLATE_RULES] {
+            let mut random = Random(seed);
+            let stream = random.stream(&rules);
+            let mut chunks = Vec::new();
+            let mut rest = stream.as_slice();
+            while !rest.is_empty() {
+                let (chunk, next) = rest.split_at((1 + random.below(40)).min(rest.len()));
+                chunks.push(chunk);
+                rest = next;
+            }
+            let expected = Reference::read(&stream, &rules);
+            let whole = receive([stream.as_slice()], &rules);
+            assert_eq!(whole, expected, "seed {seed}");
+            assert_eq!(receive(chunks, &rules), expected, "seed {seed} in chunks");
         }
-        let expected = Reference::read(&stream, &RULES);
-        assert_eq!(
-            receive([stream.as_slice()], &RULES),
-            expected,
-            "seed {seed}"
-        );
-        assert_eq!(receive(chunks, &RULES), expected, "seed {seed} in chunks");
     }
 }

@@ -1,24 +1,29 @@
 //! Streams made of a seed.
 
-use crate::ws::{Opcode, frame};
+use crate::ws::{Opcode, Rules, frame};
 
 /// Xorshift: the same streams on each run.
-pub(super) struct Random(pub(super) u64);
+pub(in crate::ws) struct Random(pub(in crate::ws) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(in crate::ws) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         usize::try_from(self.0 % end as u64).expect("below end")
     }
 
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub(in crate::ws) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 
-    /// A few frames in an order that is mostly allowed, many with a fault.
-    pub(super) fn stream(&mut self) -> Vec<u8> {
+    pub(in crate::ws) fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.below(256) as u8).collect()
+    }
+
+    /// A few frames in an order that is mostly allowed, many with a fault. Half of the messages are marked as
+    /// compressed where they may be.
+    pub(super) fn stream(&mut self, rules: &Rules) -> Vec<u8> {
         use Opcode::{Binary, Close, Continuation, Ping, Pong, Text};
         let mut stream = Vec::new();
         let mut begun = false;
@@ -34,13 +39,15 @@ impl Random {
                 self.pick(opcodes)
             };
             let fin = opcode.is_control() || self.below(2) == 0;
+            let begins = !begun && !opcode.is_control();
+            let rsv1_odds = if rules.deflate && begins { 2 } else { 200 };
             begun = if opcode.is_control() { begun } else { !fin };
             let payload = self.payload(opcode);
             let mask = [self.below(256), self.below(256), 0, 7].map(|byte| byte as u8);
             frame::encode_masked(
                 &mut stream,
                 fin,
-                self.below(200) == 0,
+                self.below(rsv1_odds) == 0,
                 opcode,
                 mask,
                 &payload,

@@ -3,13 +3,13 @@
 use std::str;
 
 use super::Event;
-use crate::ws::{Rules, Violation};
+use crate::ws::{Opcode, Rules, Violation};
 
 /// The naive reading: all bytes at hand, one step after the other, nothing shared with the code under test.
 pub(super) struct Reference<'s> {
     rest: &'s [u8],
-    /// Whether the message in fragments is text, its bytes, and its frames.
-    message: Option<(bool, Vec<u8>, u32)>,
+    /// The first byte of the message in fragments, its bytes, and its frames.
+    message: Option<(u8, Vec<u8>, u32)>,
     events: Vec<Event>,
 }
 
@@ -79,7 +79,7 @@ impl<'s> Reference<'s> {
         if bytes.len() < header_bytes {
             return Ok(false);
         }
-        if rsv != 0 {
+        if rsv != 0 && !rules.deflate {
             return Err(Violation::ReservedBit);
         }
         if !masked {
@@ -102,25 +102,26 @@ impl<'s> Reference<'s> {
                 Ok(false)
             }
         } else {
-            self.data(opcode, fin, length, payload, rules)
+            self.data((rsv, opcode), fin, length, payload, rules)
                 .map(|()| complete)
         }
     }
 
     fn data(
         &mut self,
-        opcode: u8,
+        (rsv, opcode): (u8, u8),
         fin: bool,
         length: u128,
         part: Vec<u8>,
         rules: &Rules,
     ) -> Result<(), Violation> {
-        let (text, mut bytes, frames) = match (opcode, self.message.take()) {
+        let (first, mut bytes, frames) = match (opcode, self.message.take()) {
             (0, None) => return Err(Violation::ContinuationUnexpected),
             (0, Some(message)) => message,
             (_, Some(_)) => return Err(Violation::ContinuationExpected),
-            (opcode, None) => (opcode == 1, Vec::new(), 0),
+            (opcode, None) => (rsv << 4 | opcode, Vec::new(), 0),
         };
+        let text = first == 0x01;
         if frames == rules.fragment_count_max {
             return Err(Violation::TooManyFragments);
         }
@@ -136,11 +137,14 @@ impl<'s> Reference<'s> {
             Ok(_) | Err(_) => {}
         }
         if fin && complete {
-            let text = text.then(|| String::from_utf8(bytes.clone()).expect("checked above"));
-            self.events
-                .push(text.map_or(Event::Binary(bytes), Event::Text));
+            self.events.push(match first {
+                0x01 => Event::Text(String::from_utf8(bytes).expect("checked above")),
+                0x41 => Event::Compressed(Opcode::Text, bytes),
+                0x42 => Event::Compressed(Opcode::Binary, bytes),
+                _ => Event::Binary(bytes),
+            });
         } else {
-            self.message = Some((text, bytes, frames + 1));
+            self.message = Some((first, bytes, frames + 1));
         }
         Ok(())
     }
