@@ -258,6 +258,8 @@ pub struct Peer<S> {
     pub armed: Tick,
     /// See [`Phase`].
     pub phase: Phase,
+    /// What it may be sent compressed: bits of the window that it negotiated; 0 without permessage-deflate.
+    pub window_bits: u8,
     /// See [`Marks`].
     pub marks: Marks,
 }
@@ -280,6 +282,7 @@ impl<S> Peer<S> {
             heard: now,
             armed: 0,
             phase: Phase::Http,
+            window_bits: 0,
             marks,
         }
     }

@@ -77,7 +77,8 @@ pub struct Layer {
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub echo: Option<bool>,
-    /// Compress frames for clients that offer permessage-deflate. Frames go uncompressed in this version.
+    /// Compress frames for clients that offer permessage-deflate. A room compresses each frame once for all its
+    /// members, but what each sends has to be inflated: it pays where bandwidth is dear.
     #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]

@@ -38,7 +38,7 @@ pub struct Config {
     pub raw: bool,
     /// Whether `/echo` is served.
     pub echo: bool,
-    /// Whether permessage-deflate was asked for.
+    /// Whether permessage-deflate is negotiated with who offers it.
     pub deflate: bool,
     /// Origins that may connect besides the server's own; `*` is any.
     pub origins: Vec<String>,

@@ -6,11 +6,6 @@ use super::{Config, History, Machine};
 /// One sentence each, for the start-up log.
 pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) -> Vec<String> {
     let mut notes = vec![history(&config.history)];
-    if config.deflate {
-        notes.push(
-            "frames go uncompressed: this version has no permessage-deflate (--deflate)".to_owned(),
-        );
-    }
     let wanted = config.limits.connection_count_max;
     let possible = connection_count(machine.descriptor_count_max, usize::from(config.shards));
     if wanted > possible {
@@ -60,10 +55,6 @@ mod tests {
         for (flags, expected) in [
             (&[][..], &["roomcast-data"][..]),
             (&["--memory"], &["lost at exit"]),
-            (
-                &["--memory", "--deflate"],
-                &["lost at exit", "uncompressed"],
-            ),
             (
                 &["--memory", "--max-connections", "1024"],
                 &["lost at exit", "1024 descriptors"],

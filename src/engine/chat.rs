@@ -32,6 +32,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 self.mark_flush(slot.index);
             }
             (Message::Pong(payload), _) => self.confirm(slot, payload),
+            (Message::Compressed(opcode, payload), _) => {
+                return self.take_compressed(slot, opcode, payload, budget);
+            }
             (Message::Text(text), Phase::Hello | Phase::Chat) => {
                 return self.take_text(slot, text, budget);
             }
@@ -58,6 +61,27 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         *budget = budget.saturating_sub(1);
         None
+    }
+
+    /// Inflates a message within the bound on messages, and takes it as if it had come so.
+    fn take_compressed(
+        &mut self,
+        slot: Slot,
+        opcode: Opcode,
+        payload: &[u8],
+        budget: &mut u32,
+    ) -> Option<Stop> {
+        let mut inflater = std::mem::take(&mut self.inflater);
+        let stop = match inflater.message(opcode, payload, self.rules.message_bytes_max) {
+            Ok(message) => self.take_message(slot, message, budget),
+            Err(violation) => {
+                self.violated(slot, violation.close_code(), violation.as_str());
+                None
+            }
+        };
+        inflater.trim();
+        self.inflater = inflater;
+        stop
     }
 
     /// Goes on with a text message of which only the first objects were taken. Some stop where that has to wait.
@@ -154,9 +178,12 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     fn echo(&mut self, slot: Slot, opcode: Opcode, payload: &[u8]) {
+        let window_bits = self.peers.get(slot).map_or(0, |peer| peer.window_bits);
+        let mut deflater = std::mem::take(&mut self.hub.deflater);
         if let Some(replies) = self.replies(slot.index) {
-            frame::encode(replies.buffer(), opcode, payload);
+            deflater.encode(opcode, payload, window_bits, replies.buffer());
         }
+        self.hub.deflater = deflater;
         self.mark_flush(slot.index);
     }
 

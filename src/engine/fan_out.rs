@@ -9,7 +9,7 @@ use super::{Engine, Socket};
 use crate::limits::SEND_COUNT_PER_TURN;
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase};
-use crate::room::{Fan, Link, Room};
+use crate::room::{Connection, Cut, Encoding, Fan, Link, Room, Runs, Tail};
 use crate::slots::Slot;
 
 /// Members that are looked at for each send that a turn may do: most of a pass may find them up to date.
@@ -18,6 +18,7 @@ const LOOKS_PER_SEND: u32 = 16;
 impl<S: Socket, L: LogPort> Engine<S, L> {
     pub(super) fn fan_out(&mut self) {
         let mut sends = SEND_COUNT_PER_TURN;
+        self.shared.forget();
         for _ in 0..self.hub.dirty.len() {
             let Some(slot) = self.hub.dirty.pop_front() else {
                 return;
@@ -76,7 +77,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let Some(room) = self.hub.rooms.at_mut(link.room) else {
             return false;
         };
-        let Room { tail, members, .. } = room;
+        let Room {
+            tail, members, key, ..
+        } = room;
         let Some(member) = members.get_mut(link.member as usize) else {
             return false;
         };
@@ -93,32 +96,105 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         {
             return false;
         }
-        let slice = if member.is_plain() {
-            tail.slice(member.cursor, end)
-        } else {
-            None
-        };
         let goes_first = peer.replies.is_some() || peer.marks.has(Marks::MID_FRAME);
-        let Some(slice) = slice.filter(|_| !goes_first) else {
+        if goes_first || !member.is_uncut() {
             // Something is to be left out, or goes first: the flush knows how.
             self.flush(index);
             return true;
-        };
+        }
+        let cut = member.cut(key.space, Connection::NONE);
+        let backlog = self
+            .shared
+            .backlog(tail, link.room, member.cursor, end, cut);
         let Peer { socket, marks, .. } = peer;
-        let Some(count) = send(socket, marks, slice, &mut self.hub.counters) else {
+        let Some(count) = send(socket, marks, backlog.bytes, &mut self.hub.counters) else {
             self.doom(index);
             return true;
         };
-        if count == slice.len() {
-            member.cursor = end;
+        let is_whole = count == backlog.bytes.len();
+        let cursor = backlog.position_after(count, member.cursor);
+        if is_whole {
+            member.cursor = cursor;
         } else {
-            let cursor = member.cursor + count as u64;
             member.advance(cursor, tail);
             if member.is_mid_frame() {
                 marks.set(Marks::MID_FRAME);
             }
         }
+        if is_whole && cursor < end {
+            self.mark_flush(index);
+        }
         true
+    }
+}
+
+/// A backlog that was gathered for one member, and serves all that stand at the same place.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Room, cursor, end and encoding.
+    key: Option<(u32, u64, u64, Encoding)>,
+    bytes: Vec<u8>,
+    runs: Runs,
+}
+
+/// What one member is sent: a slice of a segment, or of what was gathered.
+struct Backlog<'a> {
+    bytes: &'a [u8],
+    runs: Option<&'a Runs>,
+}
+
+impl Shared {
+    /// What a member at `cursor` is sent up to `end`.
+    fn backlog<'a>(
+        &'a mut self,
+        tail: &'a Tail,
+        room: u32,
+        cursor: u64,
+        end: u64,
+        cut: Cut,
+    ) -> Backlog<'a> {
+        if cut.encoding == Encoding::Plain
+            && let Some(bytes) = tail.slice(cursor, end)
+        {
+            return Backlog { bytes, runs: None };
+        }
+        let key = Some((room, cursor, end, cut.encoding));
+        if self.key != key {
+            self.key = key;
+            self.bytes.clear();
+            tail.gather(
+                cursor,
+                end,
+                cut,
+                SHARED_BYTES_MAX,
+                &mut self.bytes,
+                &mut self.runs,
+            );
+        }
+        Backlog {
+            bytes: &self.bytes,
+            runs: Some(&self.runs),
+        }
+    }
+
+    /// Forgets what was gathered: it holds for one turn, as frames may be compacted between two.
+    fn forget(&mut self) {
+        self.key = None;
+        self.bytes.clear();
+        self.bytes.shrink_to(SHARED_BYTES_MAX);
+    }
+}
+
+/// About how much is gathered at a time; members that lack more get the rest by themselves.
+const SHARED_BYTES_MAX: usize = 256 * 1024;
+
+impl Backlog<'_> {
+    /// The position of a member that stood at `cursor` and took `count` bytes.
+    fn position_after(&self, count: usize, cursor: u64) -> u64 {
+        match self.runs {
+            Some(runs) => runs.position_after(count),
+            None => cursor + count as u64,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod web;
 pub use crate::hub::{Now, Place};
 pub use crate::peer::{Received, Sent, Socket};
 
+use self::fan_out::Shared;
 use crate::counters::Counters;
 use crate::hashing::HashKey;
 use crate::http::Endpoints;
@@ -28,6 +29,7 @@ use crate::room::Runs;
 use crate::slots::{Slot, Slots};
 use crate::timers::{TICK_MS, Tick, Wheel, ticks};
 use crate::ws::Rules;
+use crate::ws::deflate::Inflater;
 use std::sync::Arc;
 
 /// What an operator decides.
@@ -37,6 +39,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether `/raw/{room}` and `/echo` are there.
     pub endpoints: Endpoints,
+    /// Whether permessage-deflate is negotiated with who offers it.
+    pub deflate: bool,
     /// Origins that may connect besides the own one; `*` for any.
     pub origins: Vec<String>,
 }
@@ -81,6 +85,8 @@ pub struct Engine<S, L> {
     read_buffer: Vec<u8>,
     gathered: Vec<u8>,
     runs: Runs,
+    shared: Shared,
+    inflater: Inflater,
     #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     spare: Vec<Box<Replies>>,
 }
@@ -125,6 +131,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             read_buffer: vec![0; READ_BYTES],
             gathered: Vec::new(),
             runs: Runs::default(),
+            shared: Shared::default(),
+            inflater: Inflater::default(),
             spare: Vec::new(),
         }
     }

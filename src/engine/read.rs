@@ -199,7 +199,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             return (0, Stop::Empty);
         };
         let mut protocol = std::mem::take(&mut peer.protocol);
-        let (length, rules) = (bytes.len(), self.rules);
+        let (length, mut rules) = (bytes.len(), self.rules);
+        rules.deflate = peer.window_bits > 0;
         let mut input = Input::new(bytes);
         let stop = loop {
             if let Some(stop) = self.must_stop(slot, *budget) {

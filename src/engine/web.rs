@@ -3,13 +3,15 @@
 use super::read::Stop;
 use super::{Engine, Socket};
 use crate::http::{self, Offer, Parsed, Refusal, Reply, Request, Route, Scan, WsQuery, response};
-use crate::hub::Hello;
+use crate::hub::{Hello, WINDOW_BITS};
 use crate::limits::REPLY_BYTES_MAX;
 use crate::log::LogPort;
 use crate::mail::Since;
 use crate::peer::{Marks, Phase};
+use crate::room::Encoding;
 use crate::slots::Slot;
 use crate::timers::ticks;
+use crate::ws::deflate::{self, Agreed};
 use crate::ws::{handshake, origin};
 
 /// The subprotocol of `/ws`.
@@ -190,19 +192,29 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         self.hub.counters.upgrades_total += 1;
         let subprotocol = offer.protocols.contains(SUBPROTOCOL).then_some(SUBPROTOCOL);
+        let offers = offer
+            .extensions
+            .iter()
+            .map(|offer| (offer.name, offer.parameters()));
+        let agreed = if self.settings.deflate {
+            deflate::negotiate(offers)
+        } else {
+            None
+        };
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.window_bits = agreed.map_or(0, |agreed| agreed.server_window_bits);
+        }
         if let Some(replies) = self.replies(slot.index) {
-            response::upgrade(
-                replies.buffer(),
-                &handshake::accept_key(offer.key),
-                subprotocol,
-            );
+            let accept = handshake::accept_key(offer.key);
+            let extensions = agreed.map(Agreed::header_value);
+            response::upgrade(replies.buffer(), &accept, subprotocol, extensions);
         }
         self.mark_flush(slot.index);
         enter(self);
     }
 
     fn enter_chat(&mut self, slot: Slot, query: &WsQuery<'_>) {
-        self.hub.connect(slot);
+        self.hub.connect(slot, self.encoding(slot));
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
@@ -232,9 +244,17 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     fn enter_relay(&mut self, slot: Slot, room: &str) {
-        self.hub.connect(slot);
+        self.hub.connect(slot, self.encoding(slot));
         self.enter(slot, Phase::Relay);
         self.hub.enter_relay(slot, room);
+    }
+
+    /// What a connection is sent of its rooms' frames: they are compressed with one window for all.
+    fn encoding(&self, slot: Slot) -> Encoding {
+        match self.peers.get(slot) {
+            Some(peer) if peer.window_bits == WINDOW_BITS => Encoding::Deflated,
+            Some(_) | None => Encoding::Plain,
+        }
     }
 
     /// From here on the connection lives as long as it gives signs of life.

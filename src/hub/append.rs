@@ -215,8 +215,12 @@ impl Hub {
             room.passing_bytes += bytes.len();
         }
         room.touched = touched;
+        let deflated = match room.deflated_count {
+            0 => None,
+            _ => self.deflater.frame(bytes),
+        };
         let before = room.tail.memory();
-        if room.tail.append(bytes, kind, from) {
+        if room.tail.append(bytes, deflated, kind, from) {
             let Room { tail, members, .. } = room;
             tail.compact(|start, end| Room::is_read_between(members, start, end));
         }

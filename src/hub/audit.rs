@@ -2,7 +2,7 @@
 
 use super::clients::member;
 use super::{Hub, Identity};
-use crate::room::{Link, Progress, Room, Space, Tail};
+use crate::room::{Encoding, Link, Membership, Progress, Room, Space, Tail};
 use crate::users::NOBODY;
 
 impl Hub {
@@ -58,14 +58,13 @@ impl Hub {
                 ));
             }
             let cursor = membership.cursor;
+            let is_boundary = tail.is_boundary(cursor, membership.encoding);
             let is_right = match membership.progress() {
                 Progress::Joining => cursor == u64::MAX,
-                Progress::Boundary => {
-                    (tail.start()..=tail.head()).contains(&cursor) && tail.is_boundary(cursor)
-                }
-                Progress::MidFrame => cursor < tail.head() && !tail.is_boundary(cursor),
+                Progress::Boundary => (tail.start()..=tail.head()).contains(&cursor) && is_boundary,
+                Progress::MidFrame => cursor < tail.head() && !is_boundary,
                 Progress::Lost => true,
-                Progress::LostMidFrame => !tail.is_boundary(cursor),
+                Progress::LostMidFrame => !is_boundary,
             };
             if !is_right {
                 return Err(format!(
@@ -81,6 +80,10 @@ impl Hub {
             .filter(|member| member.progress() == Progress::LostMidFrame);
         if stalled.count() != tail.kept_readers() {
             return Err("frames are kept for others than who stands in them".to_owned());
+        }
+        let deflated = |member: &&Membership| member.encoding == Encoding::Deflated;
+        if room.members.iter().filter(deflated).count() != room.deflated_count as usize {
+            return Err("the members of the second encoding are counted wrong".to_owned());
         }
         if room.home().is_none() && room.members.is_empty() && room.key.space != Space::Inbox {
             return Err("a replica without members".to_owned());

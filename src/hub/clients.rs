@@ -1,7 +1,7 @@
 //! Which user a connection is, and the ring of its memberships.
 
 use crate::mail::Reserve;
-use crate::room::{Link, Membership, Room, Rooms};
+use crate::room::{Encoding, Link, Membership, Room, Rooms};
 use crate::slots::Slot;
 use crate::users::NOBODY;
 
@@ -28,6 +28,8 @@ pub struct Client {
     pub next_of_user: u32,
     /// Memberships, the joining ones included; inboxes are not counted.
     pub room_count: u16,
+    /// Which encoding of its rooms' frames it is sent.
+    pub encoding: Encoding,
     /// Room reserved for answers that are on their way, in bytes.
     pub awaited_bytes: u32,
 }
@@ -50,7 +52,7 @@ pub struct Clients {
 
 impl Clients {
     /// Adds the client of a connection.
-    pub fn insert(&mut self, peer: Slot) {
+    pub fn insert(&mut self, peer: Slot, encoding: Encoding) {
         let index = peer.index as usize;
         if index >= self.clients.len() {
             self.clients.resize_with(index + 1, || None);
@@ -61,6 +63,7 @@ impl Clients {
             ring: Link::NONE,
             next_of_user: NOBODY,
             room_count: 0,
+            encoding,
             awaited_bytes: 0,
         });
     }
@@ -148,10 +151,18 @@ impl Clients {
     }
 
     /// Adds a membership to its room and to the ring of its client.
-    pub fn link(&mut self, room: u32, membership: Membership, rooms: &mut Rooms) -> Option<Link> {
+    pub fn link(
+        &mut self,
+        room: u32,
+        mut membership: Membership,
+        rooms: &mut Rooms,
+    ) -> Option<Link> {
         let peer = membership.peer;
         let client = self.at_mut(peer)?;
-        let members = &mut rooms.at_mut(room)?.members;
+        membership.encoding = client.encoding;
+        let entered = rooms.at_mut(room)?;
+        entered.deflated_count += u32::from(client.encoding == Encoding::Deflated);
+        let members = &mut entered.members;
         let link = Link {
             room,
             member: u32::try_from(members.len()).ok()?,
@@ -188,6 +199,7 @@ impl Clients {
         let room = rooms.at_mut(link.room)?;
         let membership = room.members.swap_remove(link.member as usize);
         membership.forget(&mut room.tail);
+        room.deflated_count -= u32::from(membership.encoding == Encoding::Deflated);
         shrink(room);
         Some(membership)
     }
@@ -302,10 +314,13 @@ mod tests {
             rooms.insert(Room::new(key_of, Role::Replica { synced: true }, 1, 0), key);
         }
         for index in 0..6 {
-            clients.insert(Slot {
-                index,
-                generation: 0,
-            });
+            clients.insert(
+                Slot {
+                    index,
+                    generation: 0,
+                },
+                Encoding::Plain,
+            );
         }
         let mut state = 7u32;
         for _ in 0..2000 {

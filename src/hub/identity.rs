@@ -4,7 +4,7 @@ use super::{Hub, Identity, epoch_text, shared};
 use crate::limits::DEDUPE_COUNT_MAX;
 use crate::mail::{Granted, Mail, Since};
 use crate::proto::{Code, Refusal, event, name};
-use crate::room::{Connection, Space};
+use crate::room::{Connection, Encoding, Space};
 use crate::slots::Slot;
 use crate::users::{Claim, NOBODY, hash_secret};
 use crate::ws::CloseCode;
@@ -27,9 +27,9 @@ pub struct Hello<'a> {
 }
 
 impl Hub {
-    /// A connection was upgraded: from now on the hub knows it.
-    pub fn connect(&mut self, peer: Slot) {
-        self.clients.insert(peer);
+    /// A connection was upgraded: from now on the hub knows it. `encoding` is what it is sent of rooms' frames.
+    pub fn connect(&mut self, peer: Slot, encoding: Encoding) {
+        self.clients.insert(peer, encoding);
     }
 
     /// Asks the home of a name for it. [`Effect::Settled`](crate::effects::Effect::Settled) follows, or a close.

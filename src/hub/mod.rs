@@ -12,6 +12,7 @@
 //! | `join` | joining and leaving, at both sides |
 //! | `publish` | messages and signals on their way into a log |
 //! | `append` | answers of the log service, and frames into segments |
+//! | `deflater` | the second encoding of frames |
 //! | `presence` | who is there, and telling it |
 //! | `pages` | history and members, at the home |
 //! | `replica` | frames between a home and its replicas |
@@ -23,6 +24,7 @@ mod audit;
 mod claims;
 mod clients;
 mod command;
+mod deflater;
 mod identity;
 mod join;
 mod pages;
@@ -33,6 +35,7 @@ mod upkeep;
 
 pub use clients::{Client, Clients, Identity};
 pub use command::since_of;
+pub use deflater::{FrameDeflater, WINDOW_BITS};
 pub use identity::Hello;
 
 use crate::counters::Counters;
@@ -120,6 +123,8 @@ pub struct Hub {
     /// Joins that connections of this shard have asked for.
     join_count: u64,
     hour: u16,
+    /// Makes the second encoding of frames.
+    pub deflater: FrameDeflater,
     name: String,
     text: Vec<u8>,
     frame: Vec<u8>,
@@ -161,6 +166,7 @@ impl Hub {
             log_bytes: 0,
             join_count: 0,
             hour: 0,
+            deflater: FrameDeflater::default(),
             name: String::new(),
             text: Vec::new(),
             frame: Vec::new(),

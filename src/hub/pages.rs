@@ -149,7 +149,7 @@ mod tests {
     fn tail(bytes: usize) -> Tail {
         let mut tail = Tail::new(10);
         for _ in 0..10 {
-            tail.append(&vec![b'x'; bytes], Kind::Numbered, Connection::NONE);
+            tail.append(&vec![b'x'; bytes], None, Kind::Numbered, Connection::NONE);
         }
         tail
     }

@@ -158,7 +158,7 @@ impl Hub {
                         .map_or(sync.head, |batch| batch.seq_before),
                 );
                 for (bytes, frame) in sync.backfill.iter().flat_map(|batch| batch.iter()) {
-                    room.tail.append(bytes, frame.kind, frame.author);
+                    room.tail.append(bytes, None, frame.kind, frame.author);
                 }
                 room.released = room.tail.head();
             }

@@ -237,6 +237,7 @@ fn settings(config: &Config) -> Settings {
             raw: config.raw,
             echo: config.echo,
         },
+        deflate: config.deflate,
         origins: config.origins.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! A member: one connection's cursor into one room.
 
+use super::segment::Encoding;
 use super::tail::{Cut, Tail};
 use super::{Connection, Space};
 
@@ -52,6 +53,8 @@ pub struct Membership {
     pub echo: bool,
     /// Whether a frame that must be left out may lie in the backlog.
     pub has_own: bool,
+    /// Which encoding the member is sent.
+    pub encoding: Encoding,
 }
 
 const _: () = assert!(size_of::<Membership>() == 32);
@@ -67,6 +70,7 @@ impl Membership {
             progress: Progress::Joining,
             echo,
             has_own: false,
+            encoding: Encoding::Plain,
         }
     }
 
@@ -114,8 +118,8 @@ impl Membership {
         self.mark
     }
 
-    /// Whether the backlog can be sent as it lies in the log.
-    pub fn is_plain(&self) -> bool {
+    /// Whether nothing of the backlog is left out.
+    pub fn is_uncut(&self) -> bool {
         self.progress == Progress::Boundary && !self.has_own && self.cursor >= self.mark
     }
 
@@ -130,6 +134,7 @@ impl Membership {
             own,
             own_messages,
             live_from,
+            encoding: self.encoding,
         }
     }
 
@@ -139,7 +144,7 @@ impl Membership {
         match self.progress {
             Progress::Boundary => self.progress = Progress::Lost,
             Progress::MidFrame => {
-                tail.keep(self.cursor);
+                tail.keep(self.cursor, self.encoding);
                 self.progress = Progress::LostMidFrame;
             }
             Progress::Joining | Progress::Lost | Progress::LostMidFrame => return,
@@ -149,9 +154,9 @@ impl Membership {
 
     /// The member took bytes up to `cursor`.
     pub fn advance(&mut self, cursor: u64, tail: &mut Tail) {
-        let boundary = tail.is_boundary(cursor);
+        let boundary = tail.is_boundary(cursor, self.encoding);
         if self.progress == Progress::LostMidFrame && boundary && cursor != self.cursor {
-            tail.unkeep(self.cursor);
+            tail.unkeep(self.cursor, self.encoding);
         }
         self.cursor = cursor;
         self.progress = match (self.is_lost(), boundary) {
@@ -171,7 +176,7 @@ impl Membership {
     /// The member leaves: what is kept for it alone can go.
     pub fn forget(&self, tail: &mut Tail) {
         if self.progress == Progress::LostMidFrame {
-            tail.unkeep(self.cursor);
+            tail.unkeep(self.cursor, self.encoding);
         }
     }
 }
@@ -186,12 +191,12 @@ mod tests {
         let mut tail = Tail::new(0);
         let frame = [b'x'; 40_000];
         for _ in 0..3 {
-            tail.append(&frame, Kind::Numbered, Connection::NONE);
+            tail.append(&frame, None, Kind::Numbered, Connection::NONE);
         }
         let mut member = Membership::joining(0, true, 1);
         assert!(member.is_joining() && member.cursor == u64::MAX);
         member.start(tail.start(), 0);
-        assert!(member.is_plain());
+        assert!(member.is_uncut());
         member.advance(tail.start() + 100, &mut tail);
         assert_eq!(member.progress(), Progress::MidFrame);
         member.lose(&mut tail);

@@ -13,7 +13,7 @@ mod tail;
 pub use batch::{Batch, BatchFrame};
 pub use home::{Home, Opening, Pending, Step, Subscriber};
 pub use member::{Link, Membership, Progress};
-pub use segment::{Frame, Kind};
+pub use segment::{Encoding, Frame, Kind};
 pub use tail::{Cut, Runs, Tail};
 
 use crate::hashing::{HashKey, NameIndex};
@@ -111,6 +111,8 @@ pub struct Room {
     pub epoch: u64,
     /// The frames that memory keeps.
     pub tail: Tail,
+    /// How many of the members are sent the second encoding: none is made while there are none.
+    pub deflated_count: u32,
     /// This shard's members, in no order; those that are still joining among them.
     pub members: Vec<Membership>,
     /// See [`Role`].
@@ -134,6 +136,7 @@ impl Room {
             epoch,
             released: tail.head(),
             tail,
+            deflated_count: 0,
             members: Vec::new(),
             role,
             fan: Fan::Idle,

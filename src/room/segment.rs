@@ -24,6 +24,49 @@ pub struct Entry {
     author: Connection,
 }
 
+/// The two ways in which a log's frames are encoded. Positions are those of the plain one in both: a deflated frame is
+/// shorter, so each of its bytes has a position within the plain frame's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As it is.
+    Plain,
+    /// Compressed, where that was worth it (RFC 7692, without context takeover).
+    Deflated,
+}
+
+/// The second encoding of some frames.
+#[derive(Debug, Default)]
+struct Deflated {
+    bytes: Vec<u8>,
+    /// For each deflated frame, its place in the segment's index and where its bytes end.
+    ends: Vec<(u32, u32)>,
+}
+
+impl Deflated {
+    fn push(&mut self, place: usize, frame: &[u8]) {
+        self.bytes.extend_from_slice(frame);
+        self.ends.push((offset(place), offset(self.bytes.len())));
+    }
+
+    /// The deflated bytes of the frame at a place, if it was deflated.
+    fn frame(&self, place: usize) -> Option<&[u8]> {
+        let at = self
+            .ends
+            .binary_search_by_key(&offset(place), |(place, _)| *place)
+            .ok()?;
+        let (_, end) = self.ends.get(at)?;
+        let start = at
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .map_or(0, |(_, end)| *end);
+        self.bytes.get(start as usize..*end as usize)
+    }
+
+    fn memory(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
 /// One frame as a reader sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
@@ -37,6 +80,18 @@ pub struct Frame<'a> {
     pub author: Connection,
     /// The whole frame as it goes on the wire.
     pub bytes: &'a [u8],
+    /// The same compressed, where it was.
+    pub deflated: Option<&'a [u8]>,
+}
+
+impl<'a> Frame<'a> {
+    /// The frame for a reader of an encoding.
+    pub fn encoded(&self, encoding: Encoding) -> &'a [u8] {
+        match encoding {
+            Encoding::Plain => self.bytes,
+            Encoding::Deflated => self.deflated.unwrap_or(self.bytes),
+        }
+    }
 }
 
 /// Encoded frames and their index.
@@ -49,6 +104,7 @@ pub struct Segment {
     seq_before: u64,
     seq: u64,
     numbered_bytes: usize,
+    deflated: Option<Box<Deflated>>,
 }
 
 impl Segment {
@@ -62,15 +118,29 @@ impl Segment {
             seq_before,
             seq: seq_before,
             numbered_bytes: 0,
+            deflated: None,
         }
     }
 
-    /// Adds one whole frame. The segment must not have been [compacted](Segment::compact).
-    pub fn append(&mut self, frame: &[u8], kind: Kind, author: Connection) {
+    /// Adds one whole frame, and its shorter second encoding where there is one. The segment must not have been
+    /// [compacted](Segment::compact).
+    pub fn append(
+        &mut self,
+        frame: &[u8],
+        deflated: Option<&[u8]>,
+        kind: Kind,
+        author: Connection,
+    ) {
         debug_assert!(self.is_dense());
         if kind == Kind::Numbered {
             self.seq += 1;
             self.numbered_bytes += frame.len();
+        }
+        if let Some(deflated) = deflated {
+            debug_assert!(deflated.len() < frame.len());
+            self.deflated
+                .get_or_insert_default()
+                .push(self.index.len(), deflated);
         }
         self.index.push(Entry {
             at: offset(self.bytes.len()),
@@ -120,7 +190,11 @@ impl Segment {
 
     /// Memory that the segment holds.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.index.capacity() * size_of::<Entry>()
+        let deflated = self
+            .deflated
+            .as_ref()
+            .map_or(0, |deflated| deflated.memory());
+        self.bytes.capacity() + self.index.capacity() * size_of::<Entry>() + deflated
     }
 
     /// Whether positions and bytes still run in step, so that a backlog is one slice.
@@ -170,6 +244,10 @@ impl Segment {
             kind: entry.kind,
             author: entry.author,
             bytes: self.bytes.get(entry.offset as usize..end)?,
+            deflated: self
+                .deflated
+                .as_ref()
+                .and_then(|deflated| deflated.frame(place)),
         })
     }
 
@@ -191,10 +269,16 @@ impl Segment {
                     ..*entry
                 });
                 kept.bytes.extend_from_slice(frame.bytes);
+                if let Some(deflated) = frame.deflated {
+                    kept.deflated
+                        .get_or_insert_default()
+                        .push(kept.index.len() - 1, deflated);
+                }
             }
         }
         self.bytes = kept.bytes;
         self.index = kept.index;
+        self.deflated = kept.deflated;
     }
 
     /// Gives back what the growth of the buffers left over.
@@ -217,9 +301,9 @@ mod tests {
 
     fn segment() -> Segment {
         let mut segment = Segment::new(100, 7);
-        segment.append(b"eight", Kind::Numbered, Connection::NONE);
-        segment.append(b"psst", Kind::Passing, Connection::NONE);
-        segment.append(b"nine", Kind::Numbered, Connection::NONE);
+        segment.append(b"eight", Some(b"8"), Kind::Numbered, Connection::NONE);
+        segment.append(b"psst", None, Kind::Passing, Connection::NONE);
+        segment.append(b"nine", Some(b"9"), Kind::Numbered, Connection::NONE);
         segment
     }
 
@@ -265,6 +349,20 @@ mod tests {
         assert_eq!(texts(&segment, 105), [(109, 9, "nine")]);
         assert_eq!((segment.place_of(7), segment.place_of(9)), (None, Some(1)));
         assert!(!segment.is_dense() && segment.end() == 113);
+    }
+
+    #[test]
+    fn the_second_encoding_is_found_by_place() {
+        let mut segment = segment();
+        let deflated = |segment: &Segment| -> Vec<String> {
+            let frames = segment.frames_from(0);
+            let text =
+                |frame: Frame<'_>| String::from_utf8(frame.encoded(Encoding::Deflated).into());
+            frames.map(|frame| text(frame).unwrap()).collect()
+        };
+        assert_eq!(deflated(&segment), ["8", "psst", "9"]);
+        segment.compact();
+        assert_eq!(deflated(&segment), ["8", "9"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A position is the count of bytes that the log had before; it only grows, so one number is a member's cursor, and
 //! what a member has not had yet is what lies between its cursor and the head.
 
-use super::segment::{Frame, Kind, Segment};
+use super::segment::{Encoding, Frame, Kind, Segment};
 use super::{Batch, BatchFrame, Connection};
 use crate::limits::SEGMENT_BYTES;
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub struct Cut {
     pub own_messages: bool,
     /// Passing frames before this position are left out.
     pub live_from: u64,
+    /// Which encoding the reader is sent.
+    pub encoding: Encoding,
 }
 
 /// A stretch of positions that was copied as it is.
@@ -66,6 +68,7 @@ impl Runs {
 #[derive(Debug)]
 struct Kept {
     start: u64,
+    encoding: Encoding,
     bytes: Box<[u8]>,
     readers: u32,
 }
@@ -124,8 +127,14 @@ impl Tail {
         self.segments.is_empty()
     }
 
-    /// Adds one whole frame at the head. Returns whether a segment was sealed by it.
-    pub fn append(&mut self, frame: &[u8], kind: Kind, author: Connection) -> bool {
+    /// Adds one whole frame at the head, and its shorter second encoding where there is one. Returns whether a segment was sealed by it.
+    pub fn append(
+        &mut self,
+        frame: &[u8],
+        deflated: Option<&[u8]>,
+        kind: Kind,
+        author: Connection,
+    ) -> bool {
         let full = match self.segments.back() {
             Some(last) => !last.is_dense() || last.len() + frame.len() > SEGMENT_BYTES,
             None => true,
@@ -142,7 +151,7 @@ impl Tail {
         }
         if let Some(last) = self.segments.back_mut() {
             self.memory -= last.memory();
-            last.append(frame, kind, author);
+            last.append(frame, deflated, kind, author);
             self.memory += last.memory();
             self.head = last.end();
             self.seq = last.seq();
@@ -172,7 +181,7 @@ impl Tail {
     ) {
         runs.clear(from);
         let enough = out.len() + bytes_max;
-        if let Some(rest) = self.kept_rest(from) {
+        if let Some(rest) = self.kept_rest(from, cut.encoding) {
             out.extend_from_slice(rest);
             runs.push(from, rest.len());
             runs.reach = from + rest.len() as u64;
@@ -193,9 +202,9 @@ impl Tail {
         }
     }
 
-    /// Whether `position` lies between two frames.
-    pub fn is_boundary(&self, position: u64) -> bool {
-        if self.kept_rest(position).is_some() {
+    /// Whether `position`, of a reader of an encoding, lies between two frames.
+    pub fn is_boundary(&self, position: u64, encoding: Encoding) -> bool {
+        if self.kept_rest(position, encoding).is_some() {
             return false;
         }
         let Some(segment) = self.segments.get(self.first_segment(position)) else {
@@ -277,7 +286,7 @@ impl Tail {
         }
         let mut segment = Segment::new(self.start() - batch.bytes.len() as u64, batch.seq_before);
         for (bytes, BatchFrame { kind, author, .. }) in batch.iter() {
-            segment.append(bytes, kind, author);
+            segment.append(bytes, None, kind, author);
         }
         segment.seal();
         self.memory += segment.memory();
@@ -337,8 +346,12 @@ impl Tail {
     }
 
     /// Keeps the frame in which `position` lies beyond its segment, for one more reader.
-    pub fn keep(&mut self, position: u64) {
-        if let Some(kept) = self.kept.iter_mut().find(|kept| kept.holds(position)) {
+    pub fn keep(&mut self, position: u64, encoding: Encoding) {
+        if let Some(kept) = self
+            .kept
+            .iter_mut()
+            .find(|kept| kept.holds(position, encoding))
+        {
             kept.readers += 1;
             return;
         }
@@ -351,15 +364,20 @@ impl Tail {
         if frame.start < position {
             self.kept.push(Kept {
                 start: frame.start,
-                bytes: frame.bytes.into(),
+                encoding,
+                bytes: frame.encoded(encoding).into(),
                 readers: 1,
             });
         }
     }
 
     /// One reader has left the kept frame in which `position` lies.
-    pub fn unkeep(&mut self, position: u64) {
-        if let Some(place) = self.kept.iter().position(|kept| kept.holds(position)) {
+    pub fn unkeep(&mut self, position: u64, encoding: Encoding) {
+        if let Some(place) = self
+            .kept
+            .iter()
+            .position(|kept| kept.holds(position, encoding))
+        {
             self.kept[place].readers -= 1;
             if self.kept[place].readers == 0 {
                 self.kept.remove(place);
@@ -384,8 +402,11 @@ impl Tail {
         self.kept.iter().map(|kept| kept.readers as usize).sum()
     }
 
-    fn kept_rest(&self, position: u64) -> Option<&[u8]> {
-        let kept = self.kept.iter().find(|kept| kept.holds(position))?;
+    fn kept_rest(&self, position: u64, encoding: Encoding) -> Option<&[u8]> {
+        let kept = self
+            .kept
+            .iter()
+            .find(|kept| kept.holds(position, encoding))?;
         kept.bytes.get((position - kept.start) as usize..)
     }
 
@@ -397,22 +418,25 @@ impl Tail {
 }
 
 impl Kept {
-    fn holds(&self, position: u64) -> bool {
-        position > self.start && position < self.start + self.bytes.len() as u64
+    fn holds(&self, position: u64, encoding: Encoding) -> bool {
+        let end = self.start + self.bytes.len() as u64;
+        self.encoding == encoding && position > self.start && position < end
     }
 }
 
 /// Copies one frame, or its rest, or nothing. Returns the position behind it.
 fn take(frame: &Frame<'_>, from: u64, cut: Cut, out: &mut Vec<u8>, runs: &mut Runs) -> u64 {
-    let end = frame.start + frame.bytes.len() as u64;
-    let begun = frame.start < from;
-    let skip = (from.saturating_sub(frame.start)) as usize;
-    if begun || is_seen(frame, cut) {
-        let rest = frame.bytes.get(skip..).unwrap_or_default();
+    let is_begun = frame.start < from;
+    if is_begun || is_seen(frame, cut) {
+        let skip = from.saturating_sub(frame.start);
+        let rest = frame
+            .encoded(cut.encoding)
+            .get(skip as usize..)
+            .unwrap_or_default();
         out.extend_from_slice(rest);
-        runs.push(end - rest.len() as u64, rest.len());
+        runs.push(frame.start + skip, rest.len());
     }
-    end
+    frame.start + frame.bytes.len() as u64
 }
 
 fn is_seen(frame: &Frame<'_>, cut: Cut) -> bool {
@@ -439,15 +463,16 @@ mod tests {
         own: ME,
         own_messages: false,
         live_from: 0,
+        encoding: Encoding::Plain,
     };
 
     fn tail() -> Tail {
         let mut tail = Tail::new(4);
-        tail.append(b"five.", Kind::Numbered, Connection::NONE);
-        tail.append(b"typing", Kind::Passing, Connection::NONE);
-        tail.append(b"six", Kind::Numbered, ME);
-        tail.append(b"mine", Kind::Passing, ME);
-        tail.append(b"seven", Kind::Numbered, Connection::NONE);
+        tail.append(b"five.", None, Kind::Numbered, Connection::NONE);
+        tail.append(b"typing", None, Kind::Passing, Connection::NONE);
+        tail.append(b"six", None, Kind::Numbered, ME);
+        tail.append(b"mine", None, Kind::Passing, ME);
+        tail.append(b"seven", None, Kind::Numbered, Connection::NONE);
         tail
     }
 
@@ -479,9 +504,9 @@ mod tests {
     fn a_begun_frame_is_finished_whatever_is_cut() {
         let tail = tail();
         let late = Cut {
-            own: ME,
             own_messages: true,
             live_from: tail.head(),
+            ..ALL
         };
         assert_eq!(read(&tail, tail.start() + 6, late).0, "ypingseven");
         assert_eq!(read(&tail, tail.start() + 12, late).0, "ixseven");
@@ -502,6 +527,49 @@ mod tests {
             assert_eq!(format!("{}{rest}", &text[..n]), text, "after {n}");
         }
         assert_eq!(runs.position_after(text.len()), tail.head());
+    }
+
+    #[test]
+    fn a_reader_of_the_second_encoding_stands_at_the_same_positions() {
+        let mut tail = Tail::new(0);
+        tail.append(
+            b"one, at length",
+            Some(b"one"),
+            Kind::Numbered,
+            Connection::NONE,
+        );
+        tail.append(b"2", None, Kind::Numbered, Connection::NONE);
+        tail.append(
+            b"three, at length",
+            Some(b"three"),
+            Kind::Numbered,
+            Connection::NONE,
+        );
+        let deflated = Cut {
+            encoding: Encoding::Deflated,
+            ..ALL
+        };
+        let (text, runs) = read(&tail, tail.start(), deflated);
+        assert_eq!(text, "one2three");
+        for n in 0..=text.len() {
+            let position = runs.position_after(n);
+            let (rest, _) = read(&tail, position, deflated);
+            assert_eq!(format!("{}{rest}", &text[..n]), text, "after {n}");
+            let whole = [0, 3, 4, 9].contains(&n);
+            assert_eq!(
+                tail.is_boundary(position, Encoding::Deflated),
+                whole,
+                "after {n}"
+            );
+        }
+        assert_eq!(runs.position_after(4), tail.position_after(2).unwrap());
+        // Kept for a stalled reader, each encoding is a frame of its own.
+        let inside = runs.position_after(2);
+        tail.keep(inside, Encoding::Deflated);
+        tail.reset(3);
+        assert_eq!(read(&tail, inside, deflated).0, "e");
+        assert!(tail.is_boundary(inside + 1, Encoding::Deflated));
+        assert!(tail.is_boundary(inside, Encoding::Plain));
     }
 
     #[test]
@@ -533,7 +601,7 @@ mod tests {
         let (late, reach) = tail.export(middle, tail.head(), true, usize::MAX);
         assert_eq!(reach, tail.head());
         for (bytes, frame) in late.iter() {
-            other.append(bytes, frame.kind, frame.author);
+            other.append(bytes, None, frame.kind, frame.author);
         }
         let (early, _) = tail.export(tail.start(), middle, false, usize::MAX);
         assert!(other.prepend(&early));
@@ -547,16 +615,16 @@ mod tests {
         let mut tail = Tail::new(0);
         let frame = vec![b'x'; SEGMENT_BYTES / 2 + 1];
         for _ in 0..4 {
-            tail.append(&frame, Kind::Numbered, Connection::NONE);
+            tail.append(&frame, None, Kind::Numbered, Connection::NONE);
         }
         let inside = tail.start() + 10;
         assert!(tail.is_over(frame.len(), tail.head()) && !tail.is_over(frame.len(), inside));
-        tail.keep(inside);
+        tail.keep(inside, Encoding::Plain);
         tail.drop_first();
-        assert!(!tail.is_boundary(inside));
+        assert!(!tail.is_boundary(inside, Encoding::Plain));
         assert_eq!(read(&tail, inside, ALL).0.len(), frame.len() - 10);
         assert_eq!(tail.kept_bytes(), frame.len());
-        tail.unkeep(inside);
+        tail.unkeep(inside, Encoding::Plain);
         assert_eq!(tail.kept_bytes(), 0);
         assert_eq!(tail.seq_before(), 1);
     }
@@ -570,7 +638,7 @@ mod tests {
             } else {
                 Kind::Passing
             };
-            if tail.append(&[0; 100], kind, Connection::NONE) {
+            if tail.append(&[0; 100], None, kind, Connection::NONE) {
                 tail.compact(|_, _| false);
             }
         }
