@@ -1,0 +1,103 @@
+//! The deterministic simulator: the real engines of one to three shards, on a network and a clock that are made up,
+//! against clients of every kind and a model of what they were promised.
+//!
+//! Everything follows from one number. A run that fails says which, and
+//! `ROOMCAST_SIM_SEED=N cargo test --test sim` runs that one alone, with `ROOMCAST_SIM_TRACE=1` and `-- --nocapture`
+//! told step by step. `ROOMCAST_SIM_SEEDS=N` runs more of them than usual.
+
+mod book;
+mod client;
+mod commands;
+mod connection;
+mod hostile;
+mod link;
+mod network;
+mod oracle;
+mod plan;
+mod relays;
+mod rng;
+mod scenes;
+mod stage;
+mod told;
+mod wire;
+mod world;
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use world::{Tally, World};
+
+/// Seeds that are run without being asked.
+const SEED_COUNT: u64 = 200;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+/// Runs one seed; a panic of the engine is a failure like any other.
+fn run(seed: u64) -> Result<Tally, String> {
+    let is_told = number("ROOMCAST_SIM_TRACE") == Some(1);
+    let result = catch_unwind(AssertUnwindSafe(|| World::new(seed, is_told).run()));
+    let result = result.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    });
+    result.map_err(|fault| {
+        format!(
+            "seed {seed} {fault}\n  again: ROOMCAST_SIM_SEED={seed} ROOMCAST_SIM_TRACE=1 cargo test --test sim seeds -- --nocapture"
+        )
+    })
+}
+
+/// Runs seeds `0..count` on all cores, up to the first few failures.
+fn run_all(count: u64) -> (Tally, Vec<String>) {
+    let next = AtomicU64::new(0);
+    let worker = || {
+        let (mut total, mut failures) = (Tally::default(), Vec::new());
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= count {
+                return (total, failures);
+            }
+            match run(seed) {
+                Ok(tally) => total.add(&tally),
+                Err(failure) => failures.push(failure),
+            }
+        }
+    };
+    let worker_count = thread::available_parallelism().map_or(1, |count| count.get());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..worker_count).map(|_| scope.spawn(worker)).collect();
+        let mut all = (Tally::default(), Vec::new());
+        for worker in workers {
+            let (tally, failures) = worker.join().expect("a worker catches its panics");
+            all.0.add(&tally);
+            all.1.extend(failures);
+        }
+        all
+    })
+}
+
+#[test]
+fn seeds() {
+    if let Some(seed) = number("ROOMCAST_SIM_SEED") {
+        let tally = run(seed).unwrap_or_else(|failure| panic!("{failure}"));
+        println!("{tally:?}");
+        return;
+    }
+    let (tally, failures) = run_all(number("ROOMCAST_SIM_SEEDS").unwrap_or(SEED_COUNT));
+    println!("{tally:?}");
+    assert!(
+        failures.is_empty(),
+        "{} seeds failed:\n{}",
+        failures.len(),
+        failures
+            .iter()
+            .take(20)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+}

@@ -1,0 +1,355 @@
+//! Some shards, the mail between them, and the connections to them, on a clock that jumps.
+//!
+//! A shard takes a turn only when a reactor would wake it: for an edge of a socket, a new connection, mail, or the
+//! time that the engine asked for. A wake-up that the engine forgot to ask for is therefore missed here too.
+
+use crate::link::{Link, Quality, SharedLink, SimSocket};
+use crate::rng::Rng;
+use roomcast::counters::Counters;
+use roomcast::engine::{Engine, Now, Place, Settings, Site};
+use roomcast::hashing::HashKey;
+use roomcast::limits::MAIL_BYTES_MAX;
+use roomcast::log::MemoryLog;
+use roomcast::mail::Mail;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// 2023-11-14, so that times have their usual length.
+const UNIX_MS: u64 = 1_700_000_000_000;
+
+/// How often what goes wrong between shards and their kernel, in cases of 1000.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// A shard wakes without a reason.
+    pub spurious_wakes: u32,
+    /// A socket that did not change is reported.
+    pub spurious_events: u32,
+    /// An event is told one poll later.
+    pub late_events: u32,
+    /// A shard that should run does not get to.
+    pub slow_shards: u32,
+    /// Longest time that mail takes, in milliseconds.
+    pub mail_delay_ms_max: u64,
+}
+
+/// The process around the shards.
+#[derive(Debug)]
+pub struct Process {
+    connection_count: AtomicU32,
+    connection_count_max: u32,
+}
+
+impl Process {
+    /// Connections that are admitted now.
+    pub fn connection_count(&self) -> u32 {
+        self.connection_count.load(Ordering::Relaxed)
+    }
+}
+
+impl Site for Process {
+    fn admit(&self) -> bool {
+        let is_free = self.connection_count() < self.connection_count_max;
+        if is_free {
+            self.connection_count.fetch_add(1, Ordering::Relaxed);
+        }
+        is_free
+    }
+
+    fn release(&self) {
+        let before = self.connection_count.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "more connections were released than admitted");
+    }
+
+    fn metrics(&self, out: &mut String) {
+        out.push_str("# no metrics\n");
+    }
+
+    fn readiness(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+struct Shard {
+    engine: Engine<SimSocket, MemoryLog>,
+    links: Vec<SharedLink>,
+    to_accept: VecDeque<SharedLink>,
+    wake_at_ms: Option<u64>,
+    bell: bool,
+}
+
+#[derive(Default)]
+struct Lane {
+    batches: VecDeque<(u64, Vec<Mail>, usize)>,
+}
+
+/// See the [module](self).
+pub struct Network {
+    /// Milliseconds since the start.
+    pub now_ms: u64,
+    faults: Faults,
+    rng: Rng,
+    process: Arc<Process>,
+    shards: Vec<Shard>,
+    /// By sender, then by receiver.
+    lanes: Vec<Vec<Lane>>,
+}
+
+impl Network {
+    /// Shards without connections.
+    pub fn new(shard_count: u16, settings: Settings, faults: Faults, mut rng: Rng) -> Network {
+        let process = Arc::new(Process {
+            connection_count: AtomicU32::new(0),
+            connection_count_max: settings.limits.connection_count_max,
+        });
+        let settings = Arc::new(settings);
+        let hash_key = HashKey::new((rng.bits(), rng.bits()));
+        let shards = (0..shard_count).map(|shard| {
+            let place = Place {
+                shard,
+                count: shard_count,
+            };
+            let mut seed = [0; 32];
+            seed.iter_mut()
+                .for_each(|byte| *byte = rng.bits().to_le_bytes()[0]);
+            Shard {
+                engine: Engine::new(
+                    place,
+                    Arc::clone(&settings),
+                    Arc::clone(&process) as Arc<dyn Site>,
+                    MemoryLog::new(hash_key),
+                    hash_key,
+                    seed,
+                ),
+                links: Vec::new(),
+                to_accept: VecDeque::new(),
+                wake_at_ms: None,
+                bell: false,
+            }
+        });
+        let shards: Vec<Shard> = shards.collect();
+        let lanes = (0..shard_count)
+            .map(|_| (0..shard_count).map(|_| Lane::default()).collect())
+            .collect();
+        Network {
+            now_ms: 0,
+            faults,
+            rng,
+            process,
+            shards,
+            lanes,
+        }
+    }
+
+    /// A client connects; `shard` accepts it when it gets to it.
+    pub fn connect(&mut self, shard: usize, quality: Quality) -> SharedLink {
+        let link = Link::new(quality, self.rng.fork());
+        self.shards[shard].to_accept.push_back(Rc::clone(&link));
+        link
+    }
+
+    /// Gives every shard that has a reason its turn. Returns how many took one.
+    ///
+    /// # Errors
+    ///
+    /// An invariant of a shard does not hold after its turn.
+    pub fn run(&mut self) -> Result<usize, String> {
+        let mut turn_count = 0;
+        for shard in self.rng.order(self.shards.len()) {
+            self.arrive(shard);
+            let is_spurious = self.rng.chance(self.faults.spurious_wakes);
+            if is_spurious || (self.is_due(shard) && !self.rng.chance(self.faults.slow_shards)) {
+                self.turn(shard);
+                self.audit(shard)?;
+                turn_count += 1;
+            }
+        }
+        Ok(turn_count)
+    }
+
+    /// Whether a shard has a reason to take a turn that it did not take.
+    pub fn is_late(&self) -> bool {
+        (0..self.shards.len()).any(|shard| self.is_due(shard))
+    }
+
+    /// When something happens by itself next.
+    pub fn next_ms(&self) -> Option<u64> {
+        let wakes = self.shards.iter().filter_map(|shard| shard.wake_at_ms);
+        let links = self.shards.iter().flat_map(|shard| &shard.links);
+        let arrivals = links.filter_map(|link| link.borrow().next_arrival());
+        let lanes = self.lanes.iter().flatten();
+        let mail = lanes.filter_map(|lane| lane.batches.front().map(|(arrival, _, _)| *arrival));
+        wakes.chain(arrivals).chain(mail).min()
+    }
+
+    /// From now on nothing goes wrong any more.
+    pub fn calm(&mut self) {
+        self.faults = Faults::default();
+        let links = self.shards.iter().flat_map(|shard| &shard.links);
+        links.for_each(|link| link.borrow_mut().calm());
+    }
+
+    /// The process around the shards.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// What each shard counted.
+    pub fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.shards.iter().map(|shard| shard.engine.counters())
+    }
+
+    /// Connections of each shard.
+    pub fn peer_counts(&self) -> impl Iterator<Item = usize> {
+        self.shards.iter().map(|shard| shard.engine.peer_count())
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono_ms: self.now_ms,
+            unix_ms: UNIX_MS + self.now_ms,
+        }
+    }
+
+    fn arrive(&mut self, shard: usize) {
+        for link in &self.shards[shard].links {
+            let mut link = link.borrow_mut();
+            link.arrive(self.now_ms);
+            if self.rng.chance(300) {
+                link.relax();
+            }
+        }
+    }
+
+    fn is_due(&self, shard: usize) -> bool {
+        let Shard {
+            links,
+            to_accept,
+            wake_at_ms,
+            bell,
+            ..
+        } = &self.shards[shard];
+        let has_mail = self.lanes.iter().any(|lanes| {
+            let first = lanes[shard].batches.front();
+            first.is_some_and(|(arrival, _, _)| *arrival <= self.now_ms)
+        });
+        *bell
+            || has_mail
+            || !to_accept.is_empty()
+            || wake_at_ms.is_some_and(|wake| wake <= self.now_ms)
+            || links.iter().any(|link| link.borrow().has_edge())
+    }
+
+    /// The same phases as the reactor's turn, in the same order.
+    fn turn(&mut self, shard: usize) {
+        self.shards[shard].bell = false;
+        self.note_events(shard);
+        self.take_mail(shard);
+        let now = self.now();
+        self.shards[shard].engine.turn(now);
+        self.send_mail(shard);
+        self.accept(shard);
+        let Shard {
+            engine,
+            links,
+            wake_at_ms,
+            ..
+        } = &mut self.shards[shard];
+        links.retain(|link| !link.borrow().is_over());
+        *wake_at_ms = engine
+            .timeout_ms(now)
+            .map(|timeout_ms| now.mono_ms + timeout_ms);
+    }
+
+    fn note_events(&mut self, shard: usize) {
+        let Shard { engine, links, .. } = &mut self.shards[shard];
+        for place in self.rng.order(links.len()) {
+            let mut link = links[place].borrow_mut();
+            let event = if self.rng.chance(self.faults.late_events) {
+                None
+            } else if self.rng.chance(self.faults.spurious_events) {
+                link.poll_spuriously()
+            } else {
+                link.poll()
+            };
+            if let Some((slot, readiness)) = event {
+                engine.ready(
+                    slot,
+                    readiness.readable,
+                    readiness.writable,
+                    readiness.hung_up,
+                );
+            }
+        }
+    }
+
+    fn take_mail(&mut self, shard: usize) {
+        let to = u16::try_from(shard).unwrap();
+        for from in (0..to).chain(to + 1..u16::try_from(self.shards.len()).unwrap()) {
+            let lane = &mut self.lanes[usize::from(from)][shard];
+            let (mut mail, mut bytes) = (Vec::new(), 0);
+            while let Some((arrival, _, _)) = lane.batches.front()
+                && *arrival <= self.now_ms
+            {
+                let (_, batch, batch_bytes) = lane.batches.pop_front().unwrap();
+                mail.extend(batch);
+                bytes += batch_bytes;
+            }
+            if !mail.is_empty() {
+                self.shards[shard].engine.mail(from, mail);
+            }
+            if bytes > MAIL_BYTES_MAX {
+                self.shards[usize::from(from)].bell = true;
+            }
+            let lane = &self.lanes[shard][usize::from(from)];
+            let waiting = lane.batches.iter().map(|(_, _, bytes)| *bytes).sum();
+            self.shards[shard].engine.backlog(from, waiting);
+        }
+    }
+
+    fn send_mail(&mut self, shard: usize) {
+        for to in (0..self.shards.len()).filter(|to| *to != shard) {
+            let mail = self.shards[shard]
+                .engine
+                .outgoing(u16::try_from(to).unwrap());
+            if mail.is_empty() {
+                continue;
+            }
+            let bytes = mail.iter().map(Mail::bytes).sum();
+            let delay = self.rng.below(self.faults.mail_delay_ms_max as usize + 1) as u64;
+            let lane = &mut self.lanes[shard][to];
+            let last = lane.batches.back().map_or(0, |(arrival, _, _)| *arrival);
+            let arrival = last.max(self.now_ms + delay);
+            lane.batches.push_back((arrival, mail, bytes));
+        }
+    }
+
+    fn accept(&mut self, shard: usize) {
+        let (number, now) = (u16::try_from(shard).unwrap(), self.now());
+        let Shard {
+            engine,
+            links,
+            to_accept,
+            ..
+        } = &mut self.shards[shard];
+        while let Some(link) = to_accept.pop_front() {
+            let socket = SimSocket(Rc::clone(&link));
+            engine.accept(now, |slot| {
+                link.borrow_mut().register(number, slot);
+                Some(socket)
+            });
+            links.push(link);
+        }
+    }
+
+    fn audit(&self, shard: usize) -> Result<(), String> {
+        let engine = &self.shards[shard].engine;
+        if engine.counters().bugs_total > 0 {
+            return Err(format!("shard {shard} met a bug of its own"));
+        }
+        engine
+            .audit()
+            .map_err(|fault| format!("shard {shard}: {fault}"))
+    }
+}

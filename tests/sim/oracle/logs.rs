@@ -1,0 +1,404 @@
+//! Everything that was ever sent, and what each number of each log was seen to mean.
+
+use super::{Conn, Excuses};
+use crate::told::{Log, Message};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Room that a message needs besides its content, in bytes, where only its `ack` was seen.
+const FRAME_BYTES_MIN: usize = 60;
+
+/// One content that was sent, once or more often, always as the same.
+#[derive(Clone, Debug)]
+struct Sending {
+    user: String,
+    to: Log,
+    id: Option<String>,
+    metadata: Option<String>,
+    is_signal: bool,
+    conns: BTreeSet<Conn>,
+}
+
+/// What a number means.
+#[derive(Clone, Debug)]
+struct Fact {
+    message: Message,
+    bytes: usize,
+}
+
+/// What an `ack` said of a number.
+#[derive(Clone, Debug)]
+struct Given {
+    user: String,
+    id: String,
+    timestamp: u64,
+    was_first: bool,
+}
+
+/// One life of a log.
+#[derive(Debug, Default)]
+struct Life {
+    facts: BTreeMap<u64, Fact>,
+    given: BTreeMap<u64, Given>,
+    by_content: BTreeMap<String, u64>,
+    by_id: BTreeMap<(String, String), u64>,
+    head: u64,
+}
+
+/// What is known of a user.
+#[derive(Debug, Default)]
+struct User {
+    epochs: BTreeSet<String>,
+    /// No message of the inbox behind this one can have been confirmed.
+    confirmed_max: u64,
+}
+
+/// A message that one connection was not sent although it reads the log: it has to be its own.
+#[derive(Debug)]
+struct Skipped {
+    conn: Conn,
+    log: Log,
+    epoch: String,
+    seq: u64,
+}
+
+/// Messages that were told to be gone.
+#[derive(Debug)]
+struct Loss {
+    conn: Conn,
+    log: Log,
+    epoch: String,
+    first: u64,
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub struct Logs {
+    sendings: BTreeMap<String, Sending>,
+    attempts: BTreeMap<(String, Log, String), u32>,
+    lives: BTreeMap<(Log, String), Life>,
+    users: BTreeMap<String, User>,
+    skipped: Vec<Skipped>,
+    losses: Vec<Loss>,
+}
+
+impl Logs {
+    /// A user sends something.
+    pub fn sent(
+        &mut self,
+        conn: Conn,
+        user: &str,
+        (to, content): (&Log, &str),
+        metadata: Option<&str>,
+        id: Option<&str>,
+        is_signal: bool,
+    ) {
+        let sending = self.sendings.entry(content.to_owned());
+        let sending = sending.or_insert_with(|| Sending {
+            user: user.to_owned(),
+            to: to.clone(),
+            id: id.map(str::to_owned),
+            metadata: metadata.map(str::to_owned),
+            is_signal,
+            conns: BTreeSet::new(),
+        });
+        sending.conns.insert(conn);
+        if let Some(id) = id.filter(|_| !is_signal) {
+            let key = (user.to_owned(), to.clone(), id.to_owned());
+            *self.attempts.entry(key).or_insert(0) += 1;
+        }
+    }
+
+    /// A message was seen in a log, in so many bytes.
+    pub fn seen(
+        &mut self,
+        log: &Log,
+        epoch: &str,
+        message: &Message,
+        bytes: usize,
+    ) -> Result<(), String> {
+        self.check_sending(message)?;
+        let life = self
+            .lives
+            .entry((log.clone(), epoch.to_owned()))
+            .or_default();
+        life.head = life.head.max(message.seq);
+        if let Some(fact) = life.facts.get(&message.seq) {
+            if fact.message != *message {
+                return Err(format!(
+                    "number {} was {:?} before",
+                    message.seq, fact.message
+                ));
+            }
+            return Ok(());
+        }
+        life.check_time(message)?;
+        let other = life
+            .by_content
+            .insert(message.content.clone(), message.seq)
+            .filter(|seq| *seq != message.seq);
+        if let Some(other) = other {
+            return Err(format!("the message was numbered {other} before"));
+        }
+        if let Some(id) = &message.id {
+            life.meet(&message.sender, id, message.seq)?;
+        }
+        if let Some(given) = life.given.get(&message.seq)
+            && (Some(&given.id) != message.id.as_ref()
+                || given.user != message.sender
+                || given.timestamp != message.timestamp)
+        {
+            return Err(format!("its ack said {given:?}"));
+        }
+        let fact = Fact {
+            message: message.clone(),
+            bytes,
+        };
+        life.facts.insert(message.seq, fact);
+        Ok(())
+    }
+
+    fn check_sending(&self, message: &Message) -> Result<(), String> {
+        let Some(sending) = self.sendings.get(&message.content) else {
+            return Err("nobody sent this content".to_owned());
+        };
+        let is_it = !sending.is_signal
+            && sending.user == message.sender
+            && sending.to == message.to
+            && sending.id == message.id
+            && sending.metadata == message.metadata;
+        if is_it {
+            Ok(())
+        } else {
+            Err(format!("it was sent as {sending:?}"))
+        }
+    }
+
+    /// A signal was seen by `conn`.
+    pub fn signal(&self, conn: Conn, to: &Log, sender: &str, content: &str) -> Result<(), String> {
+        let Some(sending) = self.sendings.get(content) else {
+            return Err("nobody sent this content".to_owned());
+        };
+        if !sending.is_signal || sending.user != sender || sending.to != *to {
+            return Err(format!("it was sent as {sending:?}"));
+        }
+        if sending.conns.contains(&conn) {
+            return Err("a signal came back to its sender".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A user was told that its message has a number.
+    pub fn acked(
+        &mut self,
+        (log, epoch): (&Log, Option<&str>),
+        (user, id): (&str, &str),
+        seq: u64,
+        timestamp: u64,
+        dup: bool,
+    ) -> Result<(), String> {
+        let key = (user.to_owned(), log.clone(), id.to_owned());
+        if dup && self.attempts.get(&key).is_none_or(|count| *count < 2) {
+            return Err("a repetition of what was sent once".to_owned());
+        }
+        let Some(epoch) = epoch.or_else(|| self.only_epoch(log)) else {
+            return Ok(());
+        };
+        let epoch = epoch.to_owned();
+        let life = self.lives.entry((log.clone(), epoch)).or_default();
+        life.head = life.head.max(seq);
+        life.meet(user, id, seq)?;
+        if let Some(Fact { message, .. }) = life.facts.get(&seq)
+            && (message.sender != user
+                || message.id.as_deref() != Some(id)
+                || message.timestamp != timestamp)
+        {
+            return Err(format!("number {seq} is {message:?}"));
+        }
+        let given = life.given.entry(seq).or_insert_with(|| Given {
+            user: user.to_owned(),
+            id: id.to_owned(),
+            timestamp,
+            was_first: false,
+        });
+        if given.timestamp != timestamp || (given.was_first && !dup) {
+            return Err(format!("the ack before said {given:?}"));
+        }
+        given.was_first |= !dup;
+        Ok(())
+    }
+
+    /// The inbox of a user was told to stand at `head`.
+    pub fn inbox(&mut self, user: &str, epoch: &str, head: u64) {
+        let entry = self.users.entry(user.to_owned()).or_default();
+        entry.epochs.insert(epoch.to_owned());
+        self.reached(&Log::Inbox(user.to_owned()), epoch, head);
+    }
+
+    /// Whether the user was ever welcomed.
+    pub fn is_known(&self, user: &str) -> bool {
+        self.users
+            .get(user)
+            .is_some_and(|user| !user.epochs.is_empty())
+    }
+
+    /// A log was told to stand at `head`.
+    pub fn reached(&mut self, log: &Log, epoch: &str, head: u64) {
+        let life = self
+            .lives
+            .entry((log.clone(), epoch.to_owned()))
+            .or_default();
+        life.head = life.head.max(head);
+    }
+
+    /// A user may have confirmed its inbox up to message `seq`.
+    pub fn confirmed(&mut self, user: &str, seq: u64) {
+        let log = Log::Inbox(user.to_owned());
+        let lives = self.lives.iter().filter(|((other, _), _)| *other == log);
+        let head = lives.map(|(_, life)| life.head).max().unwrap_or(0);
+        // Nobody confirms what is not there.
+        if seq <= head {
+            let user = self.users.entry(user.to_owned()).or_default();
+            user.confirmed_max = user.confirmed_max.max(seq);
+        }
+    }
+
+    /// The last message of a user's inbox that may have been confirmed.
+    pub fn confirmed_max(&self, user: &str) -> u64 {
+        self.users.get(user).map_or(0, |user| user.confirmed_max)
+    }
+
+    /// The last number that anyone has seen.
+    pub fn head(&self, log: &Log, epoch: &str) -> u64 {
+        let life = self.lives.get(&(log.clone(), epoch.to_owned()));
+        life.map_or(0, |life| life.head)
+    }
+
+    /// A connection was not sent these messages of a log that it reads.
+    pub fn skipped(&mut self, conn: Conn, log: &Log, epoch: &str, seqs: std::ops::Range<u64>) {
+        self.skipped.extend(seqs.map(|seq| Skipped {
+            conn,
+            log: log.clone(),
+            epoch: epoch.to_owned(),
+            seq,
+        }));
+    }
+
+    /// A connection was told that messages from `first` on are gone.
+    pub fn lost(&mut self, conn: Conn, log: &Log, epoch: &str, first: u64) {
+        self.losses.push(Loss {
+            conn,
+            log: log.clone(),
+            epoch: epoch.to_owned(),
+            first,
+        });
+    }
+
+    /// What could only be judged once everything was seen.
+    pub fn done(&self, excuses: &Excuses, was_evicted: bool) -> Result<(), String> {
+        self.skipped
+            .iter()
+            .try_for_each(|skip| self.check_skip(skip))?;
+        if was_evicted {
+            return Ok(());
+        }
+        self.losses
+            .iter()
+            .try_for_each(|loss| self.check_loss(loss, excuses))
+    }
+
+    fn check_skip(&self, skip: &Skipped) -> Result<(), String> {
+        let life = self.lives.get(&(skip.log.clone(), skip.epoch.clone()));
+        let Some(life) = life else { return Ok(()) };
+        let conns = match (life.facts.get(&skip.seq), life.given.get(&skip.seq)) {
+            (Some(fact), _) => self.conns_of(|content, _| *content == fact.message.content),
+            (None, Some(given)) => self.conns_of(|_, sending| {
+                sending.user == given.user && sending.id.as_ref() == Some(&given.id)
+            }),
+            (None, None) => return Ok(()),
+        };
+        if conns.contains(&skip.conn) {
+            Ok(())
+        } else {
+            Err(format!("{skip:?} is another's, from {conns:?}"))
+        }
+    }
+
+    fn conns_of(&self, is_it: impl Fn(&String, &Sending) -> bool) -> BTreeSet<Conn> {
+        let those = self
+            .sendings
+            .iter()
+            .filter(|(content, sending)| is_it(content, sending));
+        those
+            .flat_map(|(_, sending)| sending.conns.iter().copied())
+            .collect()
+    }
+
+    /// Messages go only when there is more than a log has to keep.
+    fn check_loss(&self, loss: &Loss, excuses: &Excuses) -> Result<(), String> {
+        let keeps = match loss.log {
+            Log::Room(_) => excuses.tail_bytes_max,
+            Log::Inbox(_) => excuses.tail_bytes_max.max(excuses.inbox_bytes_max),
+        };
+        let Some(life) = self.lives.get(&(loss.log.clone(), loss.epoch.clone())) else {
+            return Ok(());
+        };
+        let bytes = life.bytes_from(loss.first, &self.sendings);
+        if bytes < keeps {
+            return Err(format!(
+                "c{} was told that {:?} lost {} and more, but behind it are only {bytes} bytes",
+                loss.conn, loss.log, loss.first
+            ));
+        }
+        Ok(())
+    }
+
+    fn only_epoch(&self, log: &Log) -> Option<&str> {
+        let Log::Inbox(user) = log else { return None };
+        let epochs = &self.users.get(user)?.epochs;
+        epochs
+            .first()
+            .filter(|_| epochs.len() == 1)
+            .map(String::as_str)
+    }
+}
+
+impl Life {
+    /// An `id` means one number.
+    fn meet(&mut self, user: &str, id: &str, seq: u64) -> Result<(), String> {
+        let key = (user.to_owned(), id.to_owned());
+        match self.by_id.insert(key, seq) {
+            Some(before) if before != seq => {
+                Err(format!("{id:?} of {user:?} had number {before} before"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Time does not run backwards within a log.
+    fn check_time(&self, message: &Message) -> Result<(), String> {
+        let before = self.facts.range(..message.seq).next_back();
+        let after = self.facts.range(message.seq..).next();
+        let is_late = before.is_some_and(|(_, fact)| fact.message.timestamp > message.timestamp);
+        let is_early = after.is_some_and(|(_, fact)| fact.message.timestamp < message.timestamp);
+        if is_late || is_early {
+            return Err("time runs backwards".to_owned());
+        }
+        Ok(())
+    }
+
+    fn bytes_from(&self, first: u64, sendings: &BTreeMap<String, Sending>) -> usize {
+        let seen = self.facts.range(first..).map(|(_, fact)| fact.bytes);
+        let given = self.given.range(first..);
+        let unseen = given
+            .filter(|(seq, _)| !self.facts.contains_key(seq))
+            .map(|(_, given)| {
+                let mut contents = sendings.iter().filter(|(_, sending)| {
+                    sending.user == given.user && sending.id.as_ref() == Some(&given.id)
+                });
+                contents
+                    .next()
+                    .map_or(0, |(content, _)| content.len() + FRAME_BYTES_MIN)
+            });
+        seen.chain(unseen).sum()
+    }
+}

@@ -1,0 +1,206 @@
+//! What a seed decides before anything happens: how many of everything, how bad the network is, which bounds are
+//! tight, and how often what is done. Much of it is switched off in most seeds, so that rare things meet each other
+//! undiluted in some.
+
+use crate::link::Quality;
+use crate::network::Faults;
+use crate::oracle::Excuses;
+use crate::rng::Rng;
+use roomcast::engine::Settings;
+use roomcast::http::Endpoints;
+use roomcast::limits::Limits;
+
+/// What a client of the chat protocol may do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Join,
+    Leave,
+    Message,
+    Resend,
+    Private,
+    Signal,
+    PrivateSignal,
+    History,
+    Who,
+    Heartbeat,
+    Ping,
+    Wrong,
+    Stall,
+    Disconnect,
+}
+
+impl Action {
+    /// Every action, in the order of the weights.
+    pub const ALL: [Action; 14] = [
+        Action::Join,
+        Action::Leave,
+        Action::Message,
+        Action::Resend,
+        Action::Private,
+        Action::Signal,
+        Action::PrivateSignal,
+        Action::History,
+        Action::Who,
+        Action::Heartbeat,
+        Action::Ping,
+        Action::Wrong,
+        Action::Stall,
+        Action::Disconnect,
+    ];
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub shard_count: u16,
+    pub limits: Limits,
+    pub faults: Faults,
+    pub step_count: usize,
+    /// Longest time of a step, in milliseconds.
+    pub step_ms_max: usize,
+    /// How often the clock jumps, in cases of 1000.
+    pub jumps: u32,
+    pub named_count: usize,
+    pub guest_count: usize,
+    /// Most connections that one named user has at a time.
+    pub devices_per_user: usize,
+    pub room_count: usize,
+    pub relay_count: usize,
+    pub echo_count: usize,
+    pub hostile_count: usize,
+    pub weights: Vec<u32>,
+    /// How often a client does something, in cases of 1000 of its steps.
+    pub activity: u32,
+    /// Longest content, in bytes.
+    pub content_bytes_max: usize,
+    /// Clients that read everything at once, in cases of 1000.
+    pub eager_clients: u32,
+    /// Buffers of clients that are not eager are at most so large, in bytes.
+    pub buffer_bytes_max: usize,
+    /// Longest delay of a client's bytes, in milliseconds.
+    pub delay_ms_max: u64,
+    /// How often sends are cut.
+    pub cut_sends: u32,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn new(rng: &mut Rng) -> Plan {
+        let weights = weights(rng);
+        Plan {
+            shard_count: *rng.pick(&[1, 1, 2, 2, 3]),
+            limits: limits(rng),
+            faults: faults(rng),
+            step_count: *rng.pick(&[200, 400, 700]),
+            step_ms_max: *rng.pick(&[1, 5, 20, 60]),
+            jumps: *rng.pick(&[0, 0, 2, 20]),
+            named_count: rng.between(1, 4),
+            guest_count: rng.below(3),
+            devices_per_user: *rng.pick(&[1, 1, 2, 3]),
+            room_count: *rng.pick(&[1, 1, 2, 4]),
+            relay_count: *rng.pick(&[0, 0, 2, 4]),
+            echo_count: *rng.pick(&[0, 0, 1]),
+            hostile_count: *rng.pick(&[0, 0, 1, 3]),
+            weights,
+            activity: *rng.pick(&[50, 200, 500]),
+            content_bytes_max: *rng.pick(&[20, 20, 300, 3_000, 12_000]),
+            eager_clients: *rng.pick(&[0, 300, 700, 1000]),
+            buffer_bytes_max: *rng.pick(&[64, 300, 2_000, 30_000]),
+            delay_ms_max: *rng.pick(&[0, 3, 40]),
+            cut_sends: *rng.pick(&[0, 0, 50, 400]),
+        }
+    }
+
+    /// What the server is told.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            limits: self.limits.clone(),
+            endpoints: Endpoints {
+                raw: true,
+                echo: true,
+            },
+            deflate: false,
+            origins: Vec::new(),
+        }
+    }
+
+    /// What the limits excuse.
+    pub fn excuses(&self) -> Excuses {
+        Excuses {
+            tail_bytes_max: self.limits.tail_bytes_max,
+            inbox_bytes_max: self.limits.inbox_bytes_max,
+            few_rooms: self.limits.room_count_max < 1000
+                || self.limits.rooms_per_connection_max < 100,
+            few_names: self.limits.name_count_max < 1000,
+            strict_stalls: self.limits.stalled_bytes_max < 1 << 20,
+        }
+    }
+
+    /// The kernel of one connection; an eager client's has room for everything.
+    pub fn quality(&self, is_eager: bool, rng: &mut Rng) -> Quality {
+        let delay_ms_max = self.delay_ms_max;
+        if is_eager {
+            return Quality {
+                delay_ms_max,
+                ..Quality::IDEAL
+            };
+        }
+        Quality {
+            up_bytes_max: rng.between(16, self.buffer_bytes_max.max(200)),
+            down_bytes_max: rng.between(8, self.buffer_bytes_max),
+            delay_ms_max,
+            cut_sends: self.cut_sends,
+        }
+    }
+}
+
+fn weights(rng: &mut Rng) -> Vec<u32> {
+    let usual = [8, 3, 30, 8, 10, 4, 3, 4, 2, 1, 2, 2, 3, 3];
+    let mut weights: Vec<u32> = usual
+        .iter()
+        .map(|weight| match rng.below(5) {
+            0 => 0,
+            1 => weight * 4,
+            _ => *weight,
+        })
+        .collect();
+    // Without these nothing happens at all.
+    weights[0] = weights[0].max(2);
+    weights[2] = weights[2].max(2);
+    weights
+}
+
+fn faults(rng: &mut Rng) -> Faults {
+    Faults {
+        spurious_wakes: *rng.pick(&[0, 0, 0, 100]),
+        spurious_events: *rng.pick(&[0, 0, 100]),
+        late_events: *rng.pick(&[0, 0, 200]),
+        slow_shards: *rng.pick(&[0, 0, 300, 800]),
+        mail_delay_ms_max: *rng.pick(&[0, 0, 10, 100]),
+    }
+}
+
+fn limits(rng: &mut Rng) -> Limits {
+    Limits {
+        connection_count_max: *rng.pick(&[8, 10_000, 10_000, 10_000]),
+        message_bytes_max: 16 * 1024,
+        room_count_max: *rng.pick(&[6, 100_000, 100_000, 100_000]),
+        rooms_per_connection_max: *rng.pick(&[2, 100, 100]),
+        presence_events_max: *rng.pick(&[0, 2, 100]),
+        name_count_max: *rng.pick(&[3, 1_000_000, 1_000_000, 1_000_000]),
+        names_per_address_max: 20_000,
+        name_hold_days: 1,
+        inbox_bytes_max: *rng.pick(&[2_000, 100_000, 1 << 20]),
+        tail_bytes_max: *rng.pick(&[1, 20_000, 100_000, 256 * 1024]),
+        log_bytes_max: *rng.pick(&[300_000, 1 << 28, 1 << 28, 1 << 28]),
+        stalled_bytes_max: *rng.pick(&[1, 5_000, 1 << 24, 1 << 24]),
+        heartbeat_ms: *rng.pick(&[2_000, 25_000]),
+        handshake_ms: 10_000,
+        http_idle_ms: 5_000,
+        close_ms: 5_000,
+        drain_ms: 10_000,
+        presence_debounce_ms: *rng.pick(&[100, 3_000]),
+        presence_count_ms: *rng.pick(&[200, 5_000]),
+        room_hold_ms: *rng.pick(&[100, 2_000, 60_000]),
+    }
+}

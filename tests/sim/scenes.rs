@@ -1,0 +1,419 @@
+//! What the simulator has found, each as the shortest scene that shows it.
+
+use crate::link::Quality;
+use crate::network::Faults;
+use crate::stage::Stage;
+use crate::told::{Log, Told};
+use roomcast::limits::Limits;
+use roomcast::ws::Opcode;
+
+/// A connection whose client's kernel takes only so many bytes.
+fn narrow(down_bytes_max: usize) -> Quality {
+    Quality {
+        down_bytes_max,
+        ..Quality::IDEAL
+    }
+}
+
+/// What was told, as words.
+fn words(told: &[Told]) -> Vec<&'static str> {
+    told.iter()
+        .map(|told| match told {
+            Told::Welcome { .. } => "welcome",
+            Told::Joined { .. } => "joined",
+            Told::Left { .. } => "left",
+            Told::Message(_) => "message",
+            Told::Ack { .. } => "ack",
+            Told::Signal { .. } => "signal",
+            Told::History { .. } => "history",
+            Told::Presence { .. } => "presence",
+            Told::Gap { .. } => "gap",
+            Told::System { .. } => "system",
+            Told::Error { .. } => "error",
+            Told::Heartbeat => "heartbeat",
+            Told::Bye { .. } => "bye",
+        })
+        .collect()
+}
+
+/// The numbers of the messages among what was told.
+fn numbers(told: &[Told]) -> Vec<u64> {
+    let message = |told: &Told| match told {
+        Told::Message(message) => Some(message.seq),
+        _ => None,
+    };
+    told.iter().filter_map(message).collect()
+}
+
+#[test]
+fn nothing_follows_a_close_not_even_a_pong_that_was_put_aside() {
+    let mut stage = Stage::new(1, Limits::default());
+    let ann = stage.enter_through(0, "/ws", narrow(500));
+    stage.reads(ann, false);
+    for _ in 0..100 {
+        stage.put(ann, Opcode::Ping, &[b'p'; 100]);
+    }
+    stage.rest();
+    stage.put(ann, Opcode::Close, &[3, 232]);
+    stage.rest();
+    // Whoever reads a frame behind the close panics.
+    stage.reads(ann, true);
+    assert_eq!(stage.close_code(ann), Some(1000));
+}
+
+#[test]
+fn what_waited_for_a_room_to_open_is_answered_in_order() {
+    let mut stage = Stage::new(1, Limits::default());
+    let ann = stage.enter(0, "/ws?user=ann");
+    stage.told(ann);
+    let join = r#"{"type":"join","room_id":"a"}"#;
+    stage.say(
+        ann,
+        &format!(r#"{join}{join}{{"type":"leave","room_id":"a"}}{join}"#),
+    );
+    let told = stage.told(ann);
+    assert_eq!(words(&told), ["joined", "joined", "left", "joined"]);
+}
+
+#[test]
+fn an_inbox_that_was_there_before_is_followed_from_any_shard() {
+    for shard in 0..3 {
+        let mut stage = Stage::new(3, Limits::default());
+        let ann = stage.enter(0, "/ws?user=ann");
+        let bob = stage.enter(0, "/ws?user=bob&session=the-secret-of-bob");
+        stage.say(ann, r#"{"type":"message","to":"bob","content":1}"#);
+        assert_eq!(numbers(&stage.told(bob)), [1]);
+        stage.reset(bob);
+        stage.rest();
+        let bob = stage.enter(
+            shard,
+            "/ws?user=bob&session=the-secret-of-bob&inbox_since=1",
+        );
+        assert_eq!(words(&stage.told(bob)), ["welcome"]);
+        stage.say(ann, r#"{"type":"message","to":"bob","content":2}"#);
+        assert_eq!(numbers(&stage.told(bob)), [2], "on shard {shard}");
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_within_a_frame_leaves_nothing() {
+    let mut stage = Stage::new(1, Limits::default());
+    let ann = stage.enter(0, "/ws?user=ann&room=a");
+    let bob = stage.enter_through(0, "/ws?user=bob&room=a", narrow(700));
+    stage.reads(bob, false);
+    let text = "x".repeat(2_000);
+    stage.say(
+        ann,
+        &format!(r#"{{"type":"message","room_id":"a","content":"{text}"}}"#),
+    );
+    stage.rest();
+    stage.reset(bob);
+    // The audit would find what is left.
+    stage.rest();
+    assert_eq!(stage.net.peer_counts().sum::<usize>(), 1);
+}
+
+#[test]
+fn bytes_of_logs_are_counted_right_while_a_stalled_reader_keeps_a_frame() {
+    let limits = Limits {
+        tail_bytes_max: 1,
+        ..Limits::default()
+    };
+    let mut stage = Stage::new(1, limits);
+    let ann = stage.enter(0, "/ws?user=ann&room=a");
+    let bob = stage.enter_through(0, "/ws?user=bob&room=a", narrow(700));
+    stage.reads(bob, false);
+    let text = "x".repeat(30_000);
+    for _ in 0..5 {
+        stage.say(
+            ann,
+            &format!(r#"{{"type":"message","room_id":"a","content":"{text}"}}"#),
+        );
+        stage.rest();
+    }
+    stage.reads(bob, true);
+    // The audit compares the counts.
+    let told = stage.told(bob);
+    let gaps: Vec<&Told> = told
+        .iter()
+        .filter(|told| matches!(told, Told::Gap { .. }))
+        .collect();
+    let of = Log::Room("a".to_owned());
+    assert_eq!(
+        gaps,
+        [&Told::Gap {
+            of,
+            first: 2,
+            last: 4
+        }]
+    );
+    assert_eq!(numbers(&told), [1, 5]);
+}
+
+#[test]
+fn an_answer_to_a_join_that_was_given_up_does_not_serve_the_next() {
+    // However turns and mail fall: the room's home may be either shard.
+    for case in 0..128 {
+        let (shard, turns) = (case % 2, [case / 2 % 4, case / 8 % 4, case / 32]);
+        let faults = Faults {
+            mail_delay_ms_max: 4,
+            ..Faults::default()
+        };
+        let mut stage = Stage::with_faults(2, Limits::default(), faults, case as u64);
+        let ann = stage.enter(0, "/ws?user=ann&room=a");
+        let bob = stage.enter(shard, "/ws?user=bob");
+        let epoch = stage.told(ann).iter().find_map(|told| match told {
+            Told::Joined { head, .. } => Some(head.epoch.clone()),
+            _ => None,
+        });
+        let since = format!(r#"{{"epoch":"{}","seq_id":0}}"#, epoch.unwrap());
+        stage.told(bob);
+        stage.say(bob, r#"{"type":"join","room_id":"a"}"#);
+        stage.turns(turns[0]);
+        stage.say(bob, r#"{"type":"leave","room_id":"a"}"#);
+        stage.turns(turns[1]);
+        stage.say(ann, r#"{"type":"message","room_id":"a","content":1}"#);
+        stage.turns(turns[2]);
+        stage.say(
+            bob,
+            &format!(r#"{{"type":"join","room_id":"a","since":{since}}}"#),
+        );
+        stage.rest();
+        stage.say(ann, r#"{"type":"message","room_id":"a","content":2}"#);
+        let told = stage.told(bob);
+        let last = told
+            .iter()
+            .rposition(|told| matches!(told, Told::Joined { .. }));
+        let told = &told[last.unwrap()..];
+        assert_eq!(
+            numbers(told),
+            [1, 2],
+            "on shard {shard}, {turns:?} turns: {told:?}"
+        );
+        assert!(
+            !words(told).contains(&"gap"),
+            "on shard {shard}, {turns:?} turns"
+        );
+    }
+}
+
+#[test]
+fn everyone_who_is_closed_in_one_turn_gets_the_own_bye_and_the_own_rest() {
+    let limits = Limits {
+        tail_bytes_max: 1,
+        stalled_bytes_max: 1,
+        ..Limits::default()
+    };
+    let mut stage = Stage::new(1, limits);
+    let ann = stage.enter(0, "/ws?user=ann&room=a");
+    let readers: Vec<_> = (0..3)
+        .map(|place| stage.enter_through(0, &format!("/ws?user=u{place}&room=a"), narrow(700)))
+        .collect();
+    for reader in &readers {
+        stage.told(*reader);
+        stage.reads(*reader, false);
+    }
+    let text = "x".repeat(30_000);
+    for _ in 0..5 {
+        stage.say(
+            ann,
+            &format!(r#"{{"type":"message","room_id":"a","content":"{text}"}}"#),
+        );
+        stage.rest();
+    }
+    for reader in readers {
+        stage.reads(reader, true);
+        let told = stage.told(reader);
+        assert_eq!(words(&told), ["message", "bye"], "{told:?}");
+        assert_eq!(stage.close_code(reader), Some(4200));
+    }
+}
+
+#[test]
+fn an_inbox_keeps_what_its_user_has_not_confirmed() {
+    for shard in 0..2 {
+        let limits = Limits {
+            tail_bytes_max: 1,
+            ..Limits::default()
+        };
+        let mut stage = Stage::new(2, limits);
+        let ann = stage.enter(0, "/ws?user=ann");
+        let bob = stage.enter(1, "/ws?user=bob&session=the-secret-of-bob");
+        let text = "x".repeat(30_000);
+        for _ in 0..10 {
+            stage.say(
+                ann,
+                &format!(r#"{{"type":"message","to":"bob","content":"{text}"}}"#),
+            );
+        }
+        assert_eq!(numbers(&stage.told(bob)).len(), 10);
+        stage.reset(bob);
+        stage.rest();
+        let bob = stage.enter(shard, "/ws?user=bob&session=the-secret-of-bob");
+        let told = stage.told(bob);
+        assert_eq!(
+            numbers(&told),
+            (1..=10).collect::<Vec<u64>>(),
+            "{:?}",
+            words(&told)
+        );
+    }
+}
+
+#[test]
+fn an_inbox_of_which_nothing_is_left_is_told_to_have_a_gap() {
+    for shard in 0..3 {
+        let limits = Limits {
+            log_bytes_max: 3 * 70_000,
+            ..Limits::default()
+        };
+        let mut stage = Stage::new(3, limits);
+        let ann = stage.enter(0, "/ws?user=ann");
+        let bob = stage.enter(0, "/ws?user=bob&session=the-secret-of-bob");
+        stage.say(ann, r#"{"type":"message","to":"bob","content":1}"#);
+        stage.reset(bob);
+        stage.rest();
+        // So many rooms that every shard has to let go of what it holds.
+        let text = "x".repeat(60_000);
+        for room in 0..12 {
+            stage.say(ann, &format!(r#"{{"type":"join","room_id":"r{room}"}}"#));
+            for _ in 0..2 {
+                stage.say(
+                    ann,
+                    &format!(r#"{{"type":"message","room_id":"r{room}","content":"{text}"}}"#),
+                );
+            }
+            stage.rest();
+        }
+        let bob = stage.enter(
+            shard,
+            "/ws?user=bob&session=the-secret-of-bob&inbox_since=0",
+        );
+        let told = stage.told(bob);
+        let of = Log::Inbox("bob".to_owned());
+        assert!(
+            told.contains(&Told::Gap {
+                of,
+                first: 1,
+                last: 1
+            }),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
+fn a_leave_behind_a_join_that_was_refused_is_answered() {
+    for shard in 0..2 {
+        let limits = Limits {
+            room_count_max: 2,
+            ..Limits::default()
+        };
+        let mut stage = Stage::new(2, limits);
+        let ann = stage.enter(shard, "/ws");
+        stage.told(ann);
+        for room in 0..8 {
+            stage.say(
+                ann,
+                &format!(
+                    r#"{{"type":"join","room_id":"r{room}"}}{{"type":"leave","room_id":"s{room}"}}"#
+                ),
+            );
+            stage.say(
+                ann,
+                &format!(
+                    r#"{{"type":"join","room_id":"s{room}"}}{{"type":"leave","room_id":"s{room}"}}"#
+                ),
+            );
+            let answers = stage.told(ann);
+            let answers = words(&answers)
+                .iter()
+                .filter(|word| **word != "system")
+                .count();
+            assert_eq!(answers, 4, "room {room} from shard {shard}");
+        }
+    }
+}
+
+#[test]
+fn a_reader_that_stalls_delays_nobody() {
+    for shard in 0..2 {
+        let mut stage = Stage::new(2, Limits::default());
+        let ann = stage.enter(0, "/ws?user=ann&room=a");
+        let bob = stage.enter(shard, "/ws?user=bob&room=a");
+        for place in 0..6 {
+            let stalled = stage.enter_through(place % 2, "/ws?room=a", narrow(300));
+            stage.reads(stalled, false);
+        }
+        stage.told(bob);
+        let text = "x".repeat(3_000);
+        for number in 1..=100 {
+            stage.say(
+                ann,
+                &format!(r#"{{"type":"message","room_id":"a","content":"{text}"}}"#),
+            );
+            // To the room's home, and from there to the reader's shard.
+            stage.turns(4);
+            assert_eq!(
+                numbers(&stage.told_by_now(bob)),
+                [number],
+                "on shard {shard}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_relay_closes_a_reader_that_is_too_slow_and_loses_nothing_for_the_others() {
+    for shard in 0..2 {
+        let limits = Limits {
+            tail_bytes_max: 100_000,
+            ..Limits::default()
+        };
+        let mut stage = Stage::new(2, limits);
+        let ann = stage.enter(0, "/raw/a");
+        let bob = stage.enter(shard, "/raw/a");
+        let slow = stage.enter_through(shard, "/raw/a", narrow(300));
+        stage.reads(slow, false);
+        let frames: Vec<Vec<u8>> = (0..10).map(|number| vec![number; 30_000]).collect();
+        for frame in &frames {
+            stage.put(ann, Opcode::Binary, frame);
+        }
+        assert_eq!(stage.heard(bob), frames, "on shard {shard}");
+        assert_eq!(stage.count(|counters| counters.raw_slow_closed_total), 1);
+        stage.reads(slow, true);
+        assert_eq!(stage.close_code(slow), Some(4200));
+        assert_eq!(
+            stage.heard(slow),
+            frames[..1],
+            "it has had one frame to its end"
+        );
+    }
+}
+
+#[test]
+fn logs_stay_within_their_bound() {
+    let log_bytes_max = 600_000;
+    let limits = Limits {
+        log_bytes_max,
+        ..Limits::default()
+    };
+    let mut stage = Stage::new(1, limits);
+    let ann = stage.enter(0, "/ws");
+    let text = "x".repeat(20_000);
+    for number in 0..200 {
+        let room = number % 30;
+        stage.say(ann, &format!(r#"{{"type":"join","room_id":"r{room}"}}"#));
+        stage.say(
+            ann,
+            &format!(r#"{{"type":"message","room_id":"r{room}","content":"{text}"}}"#),
+        );
+        stage.rest();
+        let log_bytes = stage.count(|counters| counters.log_bytes);
+        assert!(
+            log_bytes <= log_bytes_max as u64,
+            "{log_bytes} bytes of logs"
+        );
+    }
+    assert!(stage.count(|counters| counters.log_evictions_total) > 0);
+}
