@@ -61,6 +61,9 @@
 //! * **A cursor is one number**, the count of bytes that the log had before it, and not a segment and a frame: a partial
 //!   write moves it like any other, and the frame index is only searched when a reader is blocked or something must be
 //!   left out. Where passing frames are taken out of a sealed segment, positions stay and the index translates.
+//! * **The second encoding has the positions of the first.** A deflated frame is shorter than the plain one, so each of its
+//!   bytes has a position within the plain frame's: with `--deflate`, cursors, tails and gaps stay as they are, and only
+//!   the bytes are looked up by [`Encoding`](room::Encoding). A frame is compressed once for all members of a shard.
 //! * **Passing frames do not push messages out of memory**: a sealed segment that is mostly signals is compacted.
 //! * **A ping carries the place in the inbox** up to which everything was written before it. The pong brings it back,
 //!   so confirming an inbox needs no memory per connection.
