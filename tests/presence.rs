@@ -3,9 +3,11 @@
 mod common;
 
 use common::{Client, Server, Value, json, sharded};
+use std::time::{Duration, Instant};
 
 sharded!(
     comings_and_goings_are_told,
+    leaves_are_told_in_time_wherever_the_room_is,
     a_reconnect_is_not_news,
     further_connections_are_not_news,
     large_rooms_get_counts,
@@ -39,17 +41,19 @@ fn comings_and_goings_are_told(shards: u16) {
     }
     // By a leave and by the end of the connection.
     let mut bob = server.client("bob");
-    bob.join("r");
-    bob.ask(json!({"type": "leave", "room_id": "r"}), "left");
-    for other in &mut there {
-        assert_eq!(system(other), said("join", "bob"));
-        assert_eq!(system(other), said("leave", "bob"));
-    }
-    bob.join("r");
-    drop(bob);
-    for other in &mut there {
-        assert_eq!(system(other), said("join", "bob"));
-        assert_eq!(system(other), said("leave", "bob"));
+    for is_orderly in [true, false] {
+        bob.join("r");
+        for other in &mut there {
+            assert_eq!(system(other), said("join", "bob"));
+        }
+        if is_orderly {
+            bob.ask(json!({"type": "leave", "room_id": "r"}), "left");
+        } else {
+            bob.socket.end();
+        }
+        for other in &mut there {
+            assert_eq!(system(other), said("leave", "bob"));
+        }
     }
     // Nobody is told of oneself, and nothing of it is numbered or kept.
     assert_eq!(there[0].post("r", 1)["seq_id"], 1);
@@ -59,6 +63,25 @@ fn comings_and_goings_are_told(shards: u16) {
     }
     let page = there[0].ask(json!({"type": "history", "room_id": "r"}), "history");
     assert_eq!(page["messages"].as_array().map(Vec::len), Some(1));
+}
+
+fn leaves_are_told_in_time_wherever_the_room_is(shards: u16) {
+    let server = Server::with(shards, &["--presence-debounce-ms", "100"]);
+    let (mut ann, mut bob) = (server.client("ann"), server.client("bob"));
+    let rooms: Vec<String> = (0..8).map(|number| format!("room {number}")).collect();
+    for room in &rooms {
+        ann.join(room);
+        bob.join(room);
+    }
+    let start = Instant::now();
+    drop(bob);
+    // Most probably some of the rooms are at home on a shard that nobody in them is connected to. Nothing happens
+    // there any more, and still it is told.
+    for room in &rooms {
+        while ann.take_of("system", room)["event"] != "leave" {}
+    }
+    let spent = start.elapsed();
+    assert!(spent < Duration::from_secs(5), "{spent:?}");
 }
 
 fn a_reconnect_is_not_news(shards: u16) {
