@@ -1,0 +1,4 @@
+#![no_main]
+#![expect(missing_docs, reason = "see `roomcast_fuzz::command`")]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| roomcast_fuzz::command::run(data));

@@ -1,0 +1,4 @@
+#![no_main]
+#![expect(missing_docs, reason = "see `roomcast_fuzz::header`")]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| roomcast_fuzz::header::run(data));
