@@ -11,6 +11,9 @@ use tungstenite::{Error, Message};
 /// Payload bytes of a message for both; small, so that it is met.
 const MESSAGE_BYTES_MAX: usize = 200;
 
+/// Exception: a close code registered since (bad gateway), which they do not know and answer with one of their own.
+const CODE_OURS_ALONE: u16 = 1014;
+
 /// How a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -38,6 +41,10 @@ pub fn run(data: &[u8]) {
     };
     if violation.is_some() {
         ours.pop();
+    }
+    if let Some(Event::Close(Some((CODE_OURS_ALONE, _)))) = ours.last() {
+        ours.pop();
+        ours.push(Event::Close(Some((1002, "Protocol violation".to_owned()))));
     }
     let our_end = match ours.last() {
         _ if violation.is_some() => End::Broken,

@@ -220,9 +220,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 }
             }
         };
-        let taken = length - input.rest().len();
+        let mut taken = length - input.rest().len();
         if let Some(peer) = self.peers.get_mut(slot) {
             peer.protocol = protocol;
+            if peer.phase == Phase::Ending {
+                // Nobody wants the rest.
+                taken = length;
+            }
         }
         (taken, stop)
     }
@@ -230,11 +234,12 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     /// Whether the next message of a peer has to wait.
     pub(super) fn must_stop(&mut self, slot: Slot, budget: u32) -> Option<Stop> {
         let peer = self.peers.get(slot)?;
-        if peer.phase == Phase::Closing {
-            return None;
-        }
-        if peer.phase == Phase::Claiming {
-            return Some(Stop::Identity);
+        match peer.phase {
+            Phase::Closing => return None,
+            Phase::Claiming => return Some(Stop::Identity),
+            // The message before was one too many.
+            Phase::Ending | Phase::Lingering => return Some(Stop::Empty),
+            Phase::Http | Phase::Hello | Phase::Chat | Phase::Relay | Phase::Echo => {}
         }
         let waiting =
             peer.reply_bytes() + self.hub.effects.bytes_waiting() + self.hub.awaited_bytes(slot);
