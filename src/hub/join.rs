@@ -116,7 +116,7 @@ impl Hub {
         let index = self.find_or_make(room);
         if self.is_opening(index) {
             // A room that was made just now has to hear from the log service first.
-            self.local.push_back(mail);
+            self.set_aside(mail);
             return;
         }
         self.touch(index);

@@ -272,6 +272,12 @@ impl Hub {
         }
     }
 
+    /// Sets mail aside for a room that it has made just now. It keeps its place before the mail behind it.
+    fn set_aside(&mut self, mail: Mail) {
+        let rest = self.park(self.place.shard, mail);
+        debug_assert!(rest.is_none(), "the room is not open yet");
+    }
+
     fn apply(&mut self, from: u16, mail: Mail) {
         match mail {
             Mail::Claim { .. } => self.claim(mail),

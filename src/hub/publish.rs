@@ -90,14 +90,8 @@ impl Hub {
                 let index = self.find_or_make(key);
                 if self.is_opening(index) {
                     let letter = Box::new(Letter::new(draft));
-                    self.post_home(
-                        key,
-                        Mail::Publish {
-                            room: key.clone(),
-                            from,
-                            letter,
-                        },
-                    );
+                    let room = key.clone();
+                    self.set_aside(Mail::Publish { room, from, letter });
                     return None;
                 }
                 Some(index)
@@ -148,15 +142,12 @@ impl Hub {
         let index = self.find_or_make(key);
         if self.is_opening(index) {
             let letter = Box::new(letter.clone());
-            self.post_home(
-                key,
-                Mail::Copy {
-                    room: key.clone(),
-                    from,
-                    dedupe,
-                    letter,
-                },
-            );
+            self.set_aside(Mail::Copy {
+                room: key.clone(),
+                from,
+                dedupe,
+                letter,
+            });
             return;
         }
         self.submit(index, from, Some(dedupe), true, &letter.draft());
@@ -189,7 +180,7 @@ impl Hub {
         if self.is_opening(index) {
             let letter = Box::new(Letter::new(draft));
             let room = key.clone();
-            self.post_home(key, Mail::Signal { room, from, letter });
+            self.set_aside(Mail::Signal { room, from, letter });
             return;
         }
         self.counters.signals_total += 1;

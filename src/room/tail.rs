@@ -127,7 +127,8 @@ impl Tail {
         self.segments.is_empty()
     }
 
-    /// Adds one whole frame at the head, and its shorter second encoding where there is one. Returns whether a segment was sealed by it.
+    /// Adds one whole frame at the head, and its shorter second encoding where there is one. Returns whether a segment
+    /// was sealed by it.
     pub fn append(
         &mut self,
         frame: &[u8],
