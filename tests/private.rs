@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, seq, sharded, until};
+use common::{Client, Server, Value, json, seq, seqs, sharded, until};
 
 sharded!(
     every_connection_of_the_recipient_gets_it,
@@ -16,6 +16,7 @@ sharded!(
     a_signal_reaches_who_is_there,
     names_of_rooms_and_users_are_apart,
     a_conversation_has_one_order_per_inbox,
+    a_burst_keeps_its_order_in_both_inboxes,
 );
 
 fn every_connection_of_the_recipient_gets_it(shards: u16) {
@@ -298,7 +299,7 @@ fn a_conversation_has_one_order_per_inbox(shards: u16) {
         .iter_mut()
         .map(|watching| watching.take_many("message", 100))
         .collect();
-    assert_eq!(common::seqs(&seen[0]), (1..=100).collect::<Vec<u64>>());
+    assert_eq!(seqs(&seen[0]), (1..=100).collect::<Vec<u64>>());
     assert!(seen.iter().all(|other| other == &seen[0]));
     for sender in ["ann", "bob"] {
         let of_one = seen[0].iter().filter(|message| message["sender"] == sender);
@@ -307,4 +308,29 @@ fn a_conversation_has_one_order_per_inbox(shards: u16) {
             .collect();
         assert_eq!(contents, (0..50).collect::<Vec<u64>>());
     }
+}
+
+fn a_burst_keeps_its_order_in_both_inboxes(shards: u16) {
+    let server = Server::start(shards);
+    let mut ann = server.client("ann");
+    let mut also_ann = server.again(&ann);
+    let mut bob = server.client("bob");
+    // All in one frame, so that they are taken in one turn, and neither inbox has been there before.
+    let burst: String = (0..50)
+        .map(|number| json!({"type": "message", "to": "bob", "content": number}).to_string())
+        .collect();
+    ann.say_text(&burst);
+    for reader in [&mut bob, &mut also_ann] {
+        for number in 0..50 {
+            let message = reader.take("message");
+            assert_eq!(
+                (&message["content"], seq(&message)),
+                (&json!(number), number + 1)
+            );
+        }
+    }
+    assert_eq!(
+        seqs(&ann.take_many("ack", 50)),
+        (1..=50).collect::<Vec<_>>()
+    );
 }
