@@ -46,6 +46,13 @@ const WRONG: [&str; 6] = [
     r#"{"type":"message","to":"nobody","content":1}"#,
 ];
 
+/// What a client asked for with a room.
+#[derive(Clone, Copy, Debug)]
+struct Join {
+    has_echo: bool,
+    since: Option<u64>,
+}
+
 /// What a client knows of a room that it is in.
 #[derive(Debug)]
 struct View {
@@ -63,8 +70,8 @@ pub struct Chatter {
     is_welcome: bool,
     is_closed: bool,
     is_stalled: bool,
-    /// Joins that were not answered yet, by the room: whether with echo.
-    joins: BTreeMap<String, VecDeque<bool>>,
+    /// Joins that were not answered yet, by the room.
+    joins: BTreeMap<String, VecDeque<Join>>,
     rooms: BTreeMap<String, View>,
     /// The last position in each room, on this connection or before.
     positions: BTreeMap<String, (String, u64)>,
@@ -122,7 +129,10 @@ impl Chatter {
                 self.joins
                     .entry(room_name(room))
                     .or_default()
-                    .push_back(true);
+                    .push_back(Join {
+                        has_echo: true,
+                        since: None,
+                    });
                 format!(
                     "/ws?user={user}&session={secret}-{user}&room={}",
                     room_name(room)
@@ -177,11 +187,14 @@ impl Chatter {
         let room = room_name(usize::from(how));
         let has_echo = how & 16 == 0;
         let mut text = format!("{{\"type\":\"join\",\"room_id\":\"{room}\",\"echo\":{has_echo}");
-        if let Some((epoch, seq)) = self.positions.get(&room).filter(|_| how & 32 == 0) {
+        let position = self.positions.get(&room).filter(|_| how & 32 == 0);
+        let since = position.map(|(_, seq)| *seq);
+        if let Some((epoch, seq)) = position {
             text += &format!(",\"since\":{{\"epoch\":\"{epoch}\",\"seq_id\":{seq}}}");
         }
         if self.say(&(text + "}")) {
-            self.joins.entry(room).or_default().push_back(has_echo);
+            let join = Join { has_echo, since };
+            self.joins.entry(room).or_default().push_back(join);
         }
     }
 
@@ -425,20 +438,19 @@ impl Chatter {
     fn joined(&mut self, event: &Value) {
         let room = event["room_id"].as_str().expect("a room").to_owned();
         let asked = self.joins.get_mut(&room).and_then(VecDeque::pop_front);
-        // One that nobody asked for tells a new epoch (of a room that the client is in).
-        let was_in = self.rooms.get(&room).map(|view| view.has_echo);
-        let has_echo = asked
+        // One that nobody asked for tells a new epoch of a room that the client is in.
+        let was_in = self.rooms.get(&room).map(|view| Join {
+            has_echo: view.has_echo,
+            since: None,
+        });
+        let Join { has_echo, since } = asked
             .or(was_in)
             .expect("joined to a room that was not asked for");
         let epoch = event["epoch"].as_str().expect("an epoch").to_owned();
         let head = event["seq_id"].as_u64().expect("a number");
-        let before = self
-            .positions
-            .get(&room)
-            .filter(|(before, _)| *before == epoch);
-        let last = match (event["recovered"].as_bool(), before) {
-            (Some(true), Some((_, seq))) => *seq,
-            _ => head,
+        let last = match (event["recovered"].as_bool(), since) {
+            (Some(true), since) => since.expect("recovered without a position"),
+            (Some(false) | None, _) => head,
         };
         self.positions.insert(room.clone(), (epoch.clone(), last));
         let view = View {
