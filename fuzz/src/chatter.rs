@@ -420,7 +420,7 @@ impl Chatter {
                 self.rooms.remove(word("room_id"));
             }
             "message" => {
-                self.message_came(&event, ledger);
+                self.message_came(&event);
                 self.see(&event, text, ledger);
             }
             "ack" => self.acked(&event, ledger),
@@ -473,24 +473,29 @@ impl Chatter {
         }
     }
 
-    /// A message of a log comes right after the one before, but for messages of its own that it does not see.
-    fn message_came(&mut self, event: &Value, ledger: &Ledger) {
+    fn message_came(&mut self, event: &Value) {
         let seq = event["seq_id"].as_u64().expect("a number");
-        let Some(room) = event["room_id"].as_str() else {
+        self.advance(event["room_id"].as_str(), seq, seq);
+    }
+
+    /// Goes on in a room or in the inbox, to `from` and up to `to`. What is passed over has to be messages of its own
+    /// that it does not see.
+    fn advance(&mut self, room: Option<&str>, from: u64, to: u64) {
+        let Some(room) = room else {
             if let Some(last) = self.inbox_last {
-                assert!(seq > last, "{seq} of the inbox after {last}");
-                self.skipped_in_inbox += seq - last - 1;
+                assert!(from > last, "{from} of the inbox after {last}");
+                self.skipped_in_inbox += from - last - 1;
             }
-            self.inbox_last = Some(seq);
+            self.inbox_last = Some(to);
             return;
         };
         let view = self
             .rooms
             .get_mut(room)
-            .expect("a message of a room that it is not in");
+            .expect("of a room that it is not in");
         let log = (format!("#{room}"), view.epoch.clone());
-        assert!(seq > view.last, "{seq} of {log:?} after {}", view.last);
-        for skipped in view.last + 1..seq {
+        assert!(from > view.last, "{from} of {log:?} after {}", view.last);
+        for skipped in view.last + 1..from {
             assert!(
                 !view.has_echo,
                 "{} misses {skipped} of {log:?}",
@@ -498,14 +503,9 @@ impl Chatter {
             );
             self.skipped.push((log.clone(), skipped));
         }
-        view.last = seq;
+        view.last = to;
         self.positions
-            .insert(room.to_owned(), (view.epoch.clone(), seq));
-        let token = event["content"]["n"]
-            .as_u64()
-            .and_then(|token| usize::try_from(token).ok());
-        let sent = ledger.sent(token.expect("a token")).expect("what was sent");
-        let _ = sent;
+            .insert(room.to_owned(), (view.epoch.clone(), to));
     }
 
     fn see(&self, event: &Value, text: &str, ledger: &mut Ledger) {
@@ -550,20 +550,7 @@ impl Chatter {
         let number = |key: &str| event[key].as_u64().expect("a number");
         let (from, to) = (number("from_seq_id"), number("to_seq_id"));
         assert!(from <= to, "a gap of nothing");
-        let last = match event["room_id"].as_str() {
-            Some(room) => {
-                let view = self
-                    .rooms
-                    .get_mut(room)
-                    .expect("a gap in a room that it is not in");
-                self.positions
-                    .insert(room.to_owned(), (view.epoch.clone(), to));
-                &mut view.last
-            }
-            None => self.inbox_last.get_or_insert(from - 1),
-        };
-        assert!(from > *last, "a gap from {from} after {last}");
-        *last = to;
+        self.advance(event["room_id"].as_str(), from, to);
     }
 
     fn page(&self, event: &Value, text: &str, ledger: &mut Ledger) {
