@@ -1,4 +1,4 @@
-//! roomcast is a real-time chat server in one static binary. **A room is a log, and a member is a cursor into it**:
+//! roomcast is a real-time chat server in one binary. **A room is a log, and a member is a cursor into it**:
 //! live delivery, catching up after a reconnect, a reader too slow to keep up, paging back through history and a room
 //! spread over several threads are all the same thing, reading a log from a position.
 //!
@@ -13,7 +13,7 @@
 //! | 2 shell | [`reactor`], [`config`], [`metrics`], `main` | mio, threads, files, signals |
 //!
 //! [`limits`] holds every bound and [`counters`] every counter, for all rings. Rings 0 and 1 run unchanged under the
-//! simulator (`tests/sim.rs`) and the fuzzers: partial writes, budgets and fan-out included.
+//! simulator (`tests/sim`) and the fuzzers: partial writes, budgets and fan-out included.
 //!
 //! # The turn
 //!
