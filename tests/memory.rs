@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, Opcode, Server, Socket, json, masked, sharded, until};
+use common::{Client, Frame, Opcode, Server, Socket, json, masked, sharded, until};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ sharded!(
     signals_have_a_budget,
     stalled_readers_hold_what_they_may,
     answers_to_the_deaf_are_bounded,
+    a_flood_is_held_back,
 );
 
 fn an_inbox_holds_what_it_may(shards: u16) {
@@ -277,4 +278,57 @@ fn answers_to_the_deaf_are_bounded(shards: u16) {
             assert_eq!(page["messages"].as_array().map(Vec::len), Some(10));
         }
     }
+}
+
+fn a_flood_is_held_back(shards: u16) {
+    const FLOOD: usize = 16 << 20;
+    let server = Server::start(shards);
+    // Members that read nothing: what is sent to them has nowhere to go.
+    let mut deaf = Vec::new();
+    for number in 0..4 {
+        let mut client = Client::open(&server, "");
+        client.join(&format!("room {number}"));
+        deaf.push(client.socket);
+        deaf.push(server.socket(&format!("/raw/{number}")));
+    }
+    let before = server.resident_bytes();
+    // Signals and frames of a relay have no answer whose room could hold their sender back.
+    let mut floods = Vec::new();
+    for number in 0..4 {
+        let room = format!("room {number}");
+        let mut client = Client::open(&server, "");
+        client.join(&room);
+        let signal = json!({"type": "signal", "room_id": room, "content": "x".repeat(4000)});
+        floods.push((
+            client.socket,
+            masked(Opcode::Text, signal.to_string().as_bytes()),
+        ));
+        let relay = server.socket(&format!("/raw/{number}"));
+        floods.push((relay, masked(Opcode::Binary, &[1; 60_000])));
+    }
+    let mut most = 0;
+    thread::scope(|scope| {
+        let senders: Vec<_> = floods
+            .iter_mut()
+            .map(|(socket, frame)| {
+                scope.spawn(move || {
+                    for _ in 0..FLOOD / 8 / frame.len() {
+                        socket
+                            .try_send(frame)
+                            .expect("the server reads on, at its own pace");
+                    }
+                })
+            })
+            .collect();
+        until("everything was sent", || {
+            most = most.max(server.resident_bytes().saturating_sub(before));
+            senders.iter().all(|sender| sender.is_finished())
+        });
+    });
+    assert!(most < 24 << 20, "{most} bytes");
+    for (socket, _) in &mut floods {
+        socket.send(Opcode::Ping, b"last");
+        while socket.message() != Frame::Pong(b"last".to_vec()) {}
+    }
+    drop(deaf);
 }
