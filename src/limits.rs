@@ -78,6 +78,11 @@ pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 /// Size at which a segment of a room's log is sealed, in bytes of encoded frames.
 pub const SEGMENT_BYTES: usize = 64 * 1024;
+/// How long a room keeps more than its tail for readers that are behind, in milliseconds: a burst is no reason to lose
+/// a reader that reads.
+pub const BURST_MS: u32 = 1000;
+/// How many tails a room keeps at most for such readers.
+pub const BURST_TAIL_COUNT_MAX: usize = 32;
 /// Passing frames (signals, presence) that one room takes between two passes of its fan-out, in bytes.
 pub const PASSING_BYTES_MAX: usize = 64 * 1024;
 /// Frames of one room that wait for their fan-out, in bytes, over which peers that send to the room are not read.

@@ -221,6 +221,7 @@ impl Hub {
         };
         let before = room.tail.memory();
         if room.tail.append(bytes, deflated, kind, from) {
+            room.tail.stamp(touched);
             let Room { tail, members, .. } = room;
             tail.compact(|start, end| Room::is_read_between(members, start, end));
         }

@@ -1,8 +1,9 @@
 //! What happens by itself: timers of rooms, memory, rooms and names that nobody needs any more.
 
 use super::Hub;
+use crate::limits::BURST_MS;
 use crate::log::{Head, Request};
-use crate::room::{Membership, Opening, Progress, Room, Space};
+use crate::room::{Membership, Opening, Progress, Space};
 use crate::slots::Slot;
 use crate::timers::{Tick, ticks};
 use crate::users::Claim;
@@ -16,9 +17,9 @@ impl Hub {
         let mut fired = Vec::new();
         self.timers.advance(self.now.tick(), &mut fired);
         for (index, tick) in fired {
-            let home = self.rooms.at_mut(index).and_then(Room::home_mut);
-            if let Some(home) = home.filter(|home| home.armed == tick) {
-                home.armed = 0;
+            let room = self.rooms.at_mut(index);
+            if let Some(room) = room.filter(|room| room.armed == tick) {
+                room.armed = 0;
                 self.room_due(index);
             }
         }
@@ -38,15 +39,16 @@ impl Hub {
 
     /// Lets a room's timer fire at `tick`, or before.
     pub(super) fn arm_room(&mut self, index: u32, tick: Tick) {
-        let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut) else {
+        let Some(room) = self.rooms.at_mut(index) else {
             return;
         };
-        if home.armed == 0 || tick < home.armed {
-            home.armed = self.timers.arm(index, tick);
+        if room.armed == 0 || tick < room.armed {
+            room.armed = self.timers.arm(index, tick);
         }
     }
 
     fn room_due(&mut self, index: u32) {
+        self.trim(index);
         self.tell_leaves(index);
         self.tell_count(index);
         self.drop_if_idle(index);
@@ -141,16 +143,19 @@ impl Hub {
             Space::Inbox => self.limits.inbox_bytes_max.max(self.limits.tail_bytes_max),
         };
         let before = room.tail.memory();
-        let left_behind = room.trim(tail_bytes_max);
+        let trimmed = room.trim(tail_bytes_max, self.now.tick());
         self.log_bytes = self.log_bytes + room.tail.memory() - before;
-        if left_behind {
+        if trimmed.left_behind {
             self.left_behind(index);
+        }
+        if trimmed.is_held {
+            self.arm_room(index, self.now.tick() + ticks(BURST_MS));
         }
         self.evict();
     }
 
     /// Members of a room fell off its tail.
-    fn left_behind(&mut self, index: u32) {
+    pub(super) fn left_behind(&mut self, index: u32) {
         self.close_lost_relays(index);
         let slot = self.rooms.slot_at(index);
         if !self.stalled.contains(&slot) {

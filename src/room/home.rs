@@ -90,8 +90,6 @@ pub struct Home {
     pub count_changed: bool,
     /// Whether it is on the list of homes whose replicas may be behind.
     pub is_unsent: bool,
-    /// The tick for which the room's timer is armed; 0 if none.
-    pub armed: Tick,
     /// Of an inbox: the last `seq_id` that its user has surely had.
     pub confirmed: u64,
     /// Messages handed to the log service and not answered yet, in bytes.
@@ -109,7 +107,6 @@ impl Home {
             count_tick: 0,
             count_changed: false,
             is_unsent: false,
-            armed: 0,
             confirmed: 0,
             submitted_bytes: 0,
         }

@@ -19,6 +19,7 @@ pub use tail::{Cut, Runs, Tail};
 use crate::hashing::{HashKey, NameIndex};
 use crate::proto::Target;
 use crate::slots::{Slot, Slots};
+use crate::timers::Tick;
 use std::sync::Arc;
 
 /// The namespaces of logs.
@@ -102,6 +103,15 @@ pub enum Fan {
     },
 }
 
+/// What came of trimming a room.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trimmed {
+    /// Someone fell off the tail.
+    pub left_behind: bool,
+    /// More could go, but someone who is behind may yet read it.
+    pub is_held: bool,
+}
+
 /// One room on one shard.
 #[derive(Debug)]
 pub struct Room {
@@ -123,8 +133,10 @@ pub struct Room {
     pub released: u64,
     /// Bytes of passing frames since the last pass began.
     pub passing_bytes: usize,
+    /// The tick for which its timer is armed; 0 if none.
+    pub armed: Tick,
     /// Tick at which a frame was last added or a member came or went.
-    pub touched: u32,
+    pub touched: Tick,
 }
 
 impl Room {
@@ -141,6 +153,7 @@ impl Room {
             role,
             fan: Fan::Idle,
             passing_bytes: 0,
+            armed: 0,
             touched: 0,
         }
     }
@@ -161,13 +174,25 @@ impl Room {
         }
     }
 
-    /// Drops old segments that nobody awake needs. Returns whether someone was left behind.
-    pub fn trim(&mut self, tail_bytes_max: usize) -> bool {
-        let mut left_behind = false;
+    /// Drops old segments over the bound, `now`. One that a reader is still behind on is kept for a moment.
+    pub fn trim(&mut self, tail_bytes_max: usize, now: Tick) -> Trimmed {
+        let mut trimmed = Trimmed::default();
         while self.tail.is_over(tail_bytes_max, self.released) {
-            left_behind |= self.drop_first();
+            if self.tail.is_recent(tail_bytes_max, now) && self.is_needed(self.tail.first_end()) {
+                trimmed.is_held = true;
+                break;
+            }
+            trimmed.left_behind |= self.drop_first();
         }
-        left_behind
+        trimmed
+    }
+
+    /// Whether someone has yet to read up to `end`.
+    fn is_needed(&self, end: u64) -> bool {
+        let mut subscribers = self.home().into_iter().flat_map(|home| &home.subscribers);
+        let mut members = self.members.iter();
+        members.any(|member| member.cursor < end && !member.is_lost())
+            || subscribers.any(|subscriber| subscriber.cursor < end)
     }
 
     /// Drops the oldest segment, and notes for everyone who stood in it where they were. Returns whether there was
@@ -286,4 +311,60 @@ fn rehash(slots: &Slots<Room>, index: u32, hash_key: HashKey) -> u64 {
     slots.at(index).map_or(0, |room| {
         Key::hash(room.key.space, &room.key.name, hash_key)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{BURST_MS, BURST_TAIL_COUNT_MAX, SEGMENT_BYTES};
+    use crate::timers::ticks;
+
+    const TAIL_BYTES_MAX: usize = 2 * SEGMENT_BYTES;
+
+    /// A room with a reader at its start that stands still, and with `count` full segments sealed at tick 100.
+    fn room(count: usize) -> Room {
+        let name = "room".into();
+        let space = Space::Raw;
+        let mut room = Room::new(Key { space, name }, Role::Replica { synced: true }, 1, 0);
+        let mut member = Membership::joining(0, true, 0);
+        member.start(room.tail.head(), 0);
+        room.members.push(member);
+        for _ in 0..=count {
+            let frame = [0; SEGMENT_BYTES];
+            room.tail
+                .append(&frame, None, Kind::Numbered, Connection::NONE);
+            room.tail.stamp(100);
+        }
+        room.released = room.tail.head();
+        room
+    }
+
+    #[test]
+    fn a_burst_loses_no_reader_at_once() {
+        let mut room = room(8);
+        let trimmed = room.trim(TAIL_BYTES_MAX, 100);
+        assert!(trimmed.is_held && !trimmed.left_behind);
+        let later = 100 + ticks(BURST_MS);
+        assert!(room.trim(TAIL_BYTES_MAX, later - 1).is_held);
+        let trimmed = room.trim(TAIL_BYTES_MAX, later);
+        assert!(trimmed.left_behind && !trimmed.is_held);
+        assert_eq!(room.tail.head() - room.tail.start(), TAIL_BYTES_MAX as u64);
+    }
+
+    #[test]
+    fn a_burst_has_a_bound() {
+        let mut room = room(2 * BURST_TAIL_COUNT_MAX + 4);
+        assert!(room.trim(TAIL_BYTES_MAX, 100).left_behind);
+        // Whoever is lost is not waited for.
+        assert_eq!(room.tail.head() - room.tail.start(), TAIL_BYTES_MAX as u64);
+    }
+
+    #[test]
+    fn without_readers_behind_the_bound_holds_at_once() {
+        let mut room = room(8);
+        room.members.clear();
+        let trimmed = room.trim(TAIL_BYTES_MAX, 100);
+        assert!(!trimmed.is_held && !trimmed.left_behind);
+        assert_eq!(room.tail.head() - room.tail.start(), TAIL_BYTES_MAX as u64);
+    }
 }

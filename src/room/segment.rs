@@ -1,6 +1,7 @@
 //! A stretch of a room's log: encoded frames one behind the other, and an index of them.
 
 use super::Connection;
+use crate::timers::Tick;
 
 /// Whether a frame is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,8 @@ pub struct Segment {
     seq_before: u64,
     seq: u64,
     numbered_bytes: usize,
+    /// When it was sealed.
+    sealed: Tick,
     deflated: Option<Box<Deflated>>,
 }
 
@@ -118,6 +121,7 @@ impl Segment {
             seq_before,
             seq: seq_before,
             numbered_bytes: 0,
+            sealed: 0,
             deflated: None,
         }
     }
@@ -279,6 +283,21 @@ impl Segment {
         self.bytes = kept.bytes;
         self.index = kept.index;
         self.deflated = kept.deflated;
+    }
+
+    /// When it was sealed; 0 while it is not.
+    pub fn sealed(&self) -> Tick {
+        self.sealed
+    }
+
+    /// It was sealed at `now`.
+    pub fn stamp(&mut self, now: Tick) {
+        self.sealed = now;
+    }
+
+    /// Takes the positions up to `end`, of which no frame is left. The segment must be sealed.
+    pub fn reach(&mut self, end: u64) {
+        self.end = end;
     }
 
     /// Gives back what the growth of the buffers left over.

@@ -5,7 +5,8 @@
 
 use super::segment::{Encoding, Frame, Kind, Segment};
 use super::{Batch, BatchFrame, Connection};
-use crate::limits::SEGMENT_BYTES;
+use crate::limits::{BURST_MS, BURST_TAIL_COUNT_MAX, SEGMENT_BYTES};
+use crate::timers::{Tick, ticks};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -306,6 +307,22 @@ impl Tail {
             && self.numbered_bytes - first.numbered_bytes() >= tail_bytes_max
     }
 
+    /// Whether the oldest segment may be kept a moment longer for readers that are behind: it was sealed less than
+    /// [`BURST_MS`] before `now`, and a burst has room.
+    pub fn is_recent(&self, tail_bytes_max: usize, now: Tick) -> bool {
+        let burst_bytes_max = tail_bytes_max.saturating_mul(BURST_TAIL_COUNT_MAX);
+        let sealed = self.segments.front().map_or(0, Segment::sealed);
+        self.numbered_bytes < burst_bytes_max && now < sealed.saturating_add(ticks(BURST_MS))
+    }
+
+    /// The newest sealed segment was sealed at `now`.
+    pub fn stamp(&mut self, now: Tick) {
+        let newest = self.segments.len().checked_sub(2);
+        if let Some(segment) = newest.and_then(|place| self.segments.get_mut(place)) {
+            segment.stamp(now);
+        }
+    }
+
     /// End of the oldest segment, which [`Tail::drop_first`] would drop.
     pub fn first_end(&self) -> u64 {
         self.segments.front().map_or(self.head, Segment::end)
@@ -340,8 +357,13 @@ impl Tail {
             self.memory -= segment.memory();
             segment.compact();
             self.memory += segment.memory();
-            if segment.is_empty() {
+            let (is_empty, end) = (segment.is_empty(), segment.end());
+            // Its positions go to the segment before, so that none of them ever comes to mean another frame.
+            if is_empty && let Some(before) = place.checked_sub(1) {
                 self.segments.remove(place);
+                if let Some(before) = self.segments.get_mut(before) {
+                    before.reach(end);
+                }
             }
         }
     }
