@@ -15,8 +15,17 @@ use std::sync::Arc;
 impl Hub {
     /// Sends to the replicas what they lack, as far as their credit goes: one shared buffer per turn.
     pub fn forward(&mut self) {
-        for slot in std::mem::take(&mut self.unsent) {
-            self.forward_room(slot);
+        let unsent = std::mem::take(&mut self.unsent);
+        for slot in &unsent {
+            self.forward_room(*slot);
+        }
+        // Only now: what is dropped to make room may be of any log, and must not be what is yet to be sent.
+        for slot in unsent {
+            let is_empty = |room: &Room| room.members.is_empty();
+            if self.rooms.get(slot).is_some_and(is_empty) {
+                // No pass begins or ends here: nobody else would do that.
+                self.trim(slot.index);
+            }
         }
     }
 
@@ -25,8 +34,7 @@ impl Hub {
             return;
         };
         let (key, epoch) = (room.key.clone(), room.epoch);
-        let is_empty = room.members.is_empty();
-        if is_empty {
+        if room.members.is_empty() {
             // No pass begins here, so the budget of passing frames is renewed by sending them on.
             room.passing_bytes = 0;
         }
@@ -53,10 +61,6 @@ impl Hub {
         }
         mail.into_iter()
             .for_each(|(shard, mail)| self.post(shard, mail));
-        if is_empty {
-            // Nor does one end.
-            self.trim(slot.index);
-        }
     }
 
     /// At the home: a replica has taken bytes, and may be sent as many more.
@@ -105,9 +109,12 @@ impl Hub {
         {
             // The home had to drop frames before this shard had them.
             let head = room.tail.head();
-            room.lose(head + 1);
+            let left_behind = room.lose(head + 1);
             self.log_bytes -= room.tail.memory();
             room.tail.reset(batch.seq_before);
+            if left_behind {
+                self.left_behind(index);
+            }
         }
         for (bytes, frame) in batch.iter() {
             self.append_bytes(index, bytes, frame.kind, frame.author);
