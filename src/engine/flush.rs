@@ -182,7 +182,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 return false;
             };
             let member = room.members.get(link.member as usize);
-            member.is_some_and(|member| member.is_lost() || member.cursor < room.tail.head())
+            member.is_some_and(|member| match member.progress() {
+                // A relay's reader cannot be told what it missed: nothing follows, and the hub closes it.
+                Progress::Lost => room.key.space != Space::Raw,
+                Progress::LostMidFrame => true,
+                Progress::Joining | Progress::Boundary | Progress::MidFrame => {
+                    member.cursor < room.tail.head()
+                }
+            })
         })
     }
 
@@ -277,8 +284,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let (had, kept) = (member.had(), tail.seq_before());
         let cursor = tail.position_after(had.max(kept)).unwrap_or(tail.start());
         member.start(cursor, tail.head());
-        if had >= kept || key.space == Space::Raw {
-            // Only passing frames are missing; a relay's reader is closed by the hub.
+        if had >= kept {
+            // Only passing frames are missing.
             return true;
         }
         let (key, index) = (key.clone(), member.peer);
