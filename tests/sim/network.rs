@@ -186,8 +186,10 @@ impl Network {
     /// From now on nothing goes wrong any more.
     pub fn calm(&mut self) {
         self.faults = Faults::default();
-        let links = self.shards.iter().flat_map(|shard| &shard.links);
-        links.for_each(|link| link.borrow_mut().calm());
+        for shard in &self.shards {
+            let links = shard.links.iter().chain(&shard.to_accept);
+            links.for_each(|link| link.borrow_mut().calm());
+        }
     }
 
     /// The process around the shards.

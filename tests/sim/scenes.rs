@@ -380,6 +380,7 @@ fn a_relay_closes_a_reader_that_is_too_slow_and_loses_nothing_for_the_others() {
             stage.put(ann, Opcode::Binary, frame);
         }
         assert_eq!(stage.heard(bob), frames, "on shard {shard}");
+        stage.wait(2_000);
         assert_eq!(stage.count(|counters| counters.raw_slow_closed_total), 1);
         stage.reads(slow, true);
         assert_eq!(stage.close_code(slow), Some(4200));
@@ -416,4 +417,62 @@ fn logs_stay_within_their_bound() {
         );
     }
     assert!(stage.count(|counters| counters.log_evictions_total) > 0);
+}
+
+#[test]
+fn what_is_yet_to_be_forwarded_is_not_dropped_to_make_room() {
+    let limits = Limits {
+        log_bytes_max: 3 * 100_000,
+        ..Limits::default()
+    };
+    let faults = Faults {
+        mail_delay_ms_max: 50,
+        ..Faults::default()
+    };
+    let mut stage = Stage::with_faults(3, limits, faults, 1);
+    let ann = stage.enter(0, "/ws?user=ann");
+    let bob = stage.enter(0, "/ws?user=bob");
+    for room in 0..20 {
+        for reader in [ann, bob] {
+            stage.say(reader, &format!(r#"{{"type":"join","room_id":"r{room}"}}"#));
+        }
+    }
+    stage.told(bob);
+    let text = "x".repeat(30_000);
+    for room in 0..20 {
+        stage.say(
+            ann,
+            &format!(r#"{{"type":"message","room_id":"r{room}","content":"{text}"}}"#),
+        );
+    }
+    let told = stage.told(bob);
+    assert_eq!(numbers(&told), [1; 20], "{:?}", words(&told));
+}
+
+#[test]
+fn a_relay_that_is_too_fast_for_a_shard_skips_nothing() {
+    for shard in 0..2 {
+        let limits = Limits {
+            tail_bytes_max: 1,
+            log_bytes_max: 2 * 100_000,
+            ..Limits::default()
+        };
+        let faults = Faults {
+            mail_delay_ms_max: 20,
+            ..Faults::default()
+        };
+        let mut stage = Stage::with_faults(2, limits, faults, 1);
+        let ann = stage.enter(0, "/raw/a");
+        let bob = stage.enter(shard, "/raw/a");
+        let frames: Vec<Vec<u8>> = (0..100).map(|number| vec![number; 60_000]).collect();
+        for frame in &frames {
+            stage.put(ann, Opcode::Binary, frame);
+        }
+        let heard = stage.heard(bob);
+        let order: Vec<u8> = heard.iter().map(|frame| frame[0]).collect();
+        let is_whole = order.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        assert!(is_whole, "on shard {shard}: {order:?}");
+        let is_closed = stage.close_code(bob) == Some(4200);
+        assert!(order.ends_with(&[99]) || is_closed, "on shard {shard}");
+    }
 }

@@ -14,6 +14,9 @@ use roomcast::ws::Opcode;
 /// Turns after which a scene that has to come to rest is taken to be running in circles.
 const TURNS_MAX: usize = 10_000;
 
+/// What is due later than this does not keep a scene from being at rest, in milliseconds.
+const SOON_MS: u64 = 60;
+
 /// See the [module](self).
 pub struct Stage {
     pub net: Network,
@@ -112,7 +115,7 @@ impl Stage {
             for place in 0..self.seats.len() {
                 is_busy |= self.seats[place].reads && self.listen(place);
             }
-            let soon_ms = self.net.now_ms + 10;
+            let soon_ms = self.net.now_ms + SOON_MS;
             is_busy |= self.net.next_ms().is_some_and(|due_ms| due_ms <= soon_ms);
             if !is_busy {
                 return;
@@ -136,6 +139,17 @@ impl Stage {
             }
             self.net.now_ms += 1;
         }
+    }
+
+    /// Lets time pass.
+    pub fn wait(&mut self, ms: u64) {
+        let end_ms = self.net.now_ms + ms;
+        self.rest();
+        while let Some(due_ms) = self.net.next_ms().filter(|due_ms| *due_ms <= end_ms) {
+            self.net.now_ms = self.net.now_ms.max(due_ms);
+            self.rest();
+        }
+        self.net.now_ms = self.net.now_ms.max(end_ms);
     }
 
     /// Lets everything happen, then takes what a client was told since it was last asked.

@@ -491,7 +491,6 @@ impl Chat {
         };
         let open = self.open.remove(place);
         if let Asked::Join { room, .. } = open.asked {
-            self.rooms.remove(&room);
             self.refused_rooms.insert(room);
         }
         Ok(())
