@@ -79,6 +79,7 @@ impl Hub {
     fn appended(&mut self, submission: &Submission, append: &Append, outcome: Outcome) {
         let draft = submission.draft(append);
         let Some(room) = self.rooms.get_mut(append.log) else {
+            self.refuse_gone(append, &draft);
             return;
         };
         let key = room.key.clone();
@@ -115,6 +116,18 @@ impl Hub {
         if !append.is_copy {
             self.copy_to_sender(append, &key, &draft, given);
             self.acknowledge(append, &key, &draft, given);
+        }
+    }
+
+    /// Only the inbox of a guest goes while messages for it are on their way.
+    fn refuse_gone(&mut self, append: &Append, draft: &Draft<'_>) {
+        if let Some(to) = draft.to.filter(|_| !append.is_copy) {
+            let key = Key {
+                space: Space::Inbox,
+                name: to.into(),
+            };
+            let text = "nobody holds this name any more";
+            self.refuse(append.from, &key, draft, Code::UnknownUser, text);
         }
     }
 

@@ -108,18 +108,19 @@ impl Hub {
             }
         }
         let log = self.rooms.slot_at(index);
-        let Some(room) = self.rooms.remove(index, self.hash_key) else {
+        let Some(mut room) = self.rooms.remove(index, self.hash_key) else {
             return;
         };
         self.log_bytes -= room.tail.memory();
-        if room.home().is_none() || room.key.space == Space::Raw {
+        let is_raw = room.key.space == Space::Raw;
+        let Some(home) = room.home_mut().filter(|_| !is_raw) else {
             return;
-        }
-        if room
-            .home()
-            .is_some_and(|home| matches!(home.opening, Opening::Open))
-        {
-            self.submission.requests.push(Request::Close { log });
+        };
+        // Also where the answer to its opening is on its way: that comes before this.
+        self.submission.requests.push(Request::Close { log });
+        if let Opening::Asked(parked) = std::mem::replace(&mut home.opening, Opening::Open) {
+            // What waited for it is answered without it.
+            self.local.extend(parked.into_iter().map(|(_, mail)| mail));
         }
         if room.key.space == Space::Inbox
             && let Some(user) = self.users.find(&room.key.name, self.hash_key)

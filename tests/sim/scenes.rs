@@ -476,3 +476,36 @@ fn a_relay_that_is_too_fast_for_a_shard_skips_nothing() {
         assert!(order.ends_with(&[99]) || is_closed, "on shard {shard}");
     }
 }
+
+#[test]
+fn a_message_to_a_guest_who_goes_at_that_moment_is_answered() {
+    // The first message opens the inbox, later ones find it open; the guest goes while they are on their way.
+    for (shard, before, turns) in (0..24).map(|case| (case % 2, case / 2 % 3, case / 6)) {
+        let mut stage = Stage::new(2, Limits::default());
+        let ann = stage.enter(shard, "/ws?user=ann");
+        let guest = stage.enter(0, "/ws");
+        stage.told(ann);
+        let name = stage.told(guest).iter().find_map(|told| match told {
+            Told::Welcome { user, .. } => Some(user.clone()),
+            _ => None,
+        });
+        let text = format!(
+            r#"{{"type":"message","to":"{}","content":1}}"#,
+            name.unwrap()
+        );
+        for _ in 0..before {
+            stage.say(ann, &text);
+        }
+        assert_eq!(stage.told(ann).len(), before);
+        stage.say(ann, &text);
+        stage.say(guest, r#"{"type":"heartbeat"}"#);
+        stage.turns(turns);
+        stage.put(guest, Opcode::Close, &[3, 232]);
+        let answers = stage.told(ann);
+        assert_eq!(
+            answers.len(),
+            1,
+            "on shard {shard}, {turns} turns: {answers:?}"
+        );
+    }
+}
