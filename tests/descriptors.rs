@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, Http, Server, json, program, sharded, until};
+use common::{Client, Http, Server, json, program, sharded, until, upgrade};
 use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -86,24 +86,19 @@ fn connections_outlive_the_lack_of_descriptors(shards: u16) {
 
 fn the_default_limit_leaves_descriptors_free(shards: u16) {
     let server = limited(shards, &[]);
-    let held: Vec<Client> = {
-        let mut held = Vec::new();
-        // As many as are let in.
-        loop {
-            let mut http = server.http();
-            http.send(format!(
-                "GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n",
-                server.host()
-            ));
-            if http.response().status == 503 {
-                break;
-            }
-            drop(http);
-            held.push(Client::open(&server, ""));
-            assert!(held.len() < DESCRIPTORS, "there cannot be more");
+    let mut held = Vec::new();
+    // As many as are let in.
+    loop {
+        let mut http = server.http();
+        http.send(upgrade(&server.host(), "/ws", ""));
+        let status = http.response_to_head().status;
+        if status == 503 {
+            break;
         }
-        held
-    };
+        assert_eq!(status, 101);
+        held.push(http);
+        assert!(held.len() < DESCRIPTORS, "there cannot be more");
+    }
     assert!(held.len() >= DESCRIPTORS / 4, "{}", held.len());
     // They were refused for being too many, not for want of descriptors.
     assert!(!server.log().contains("cannot accept"), "{}", server.log());
