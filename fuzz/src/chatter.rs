@@ -175,7 +175,7 @@ impl Chatter {
     /// Breaks the connection, or ends it.
     pub fn cut(&mut self, how: u8) {
         let Some(pipe) = &self.pipe else { return };
-        if how % 2 == 0 {
+        if how.is_multiple_of(2) {
             pipe.borrow_mut().reset();
         } else {
             pipe.borrow_mut().end();
