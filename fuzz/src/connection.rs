@@ -272,7 +272,6 @@ struct Client {
     is_echo: bool,
     /// It sent what the harness does not understand, so that echoes are not known.
     is_tainted: bool,
-    is_closed: bool,
     echoes: VecDeque<Said>,
     pings: VecDeque<Vec<u8>>,
 }
@@ -285,7 +284,6 @@ impl Client {
             has_asked: false,
             is_echo: false,
             is_tainted: false,
-            is_closed: false,
             echoes: VecDeque::new(),
             pings: VecDeque::new(),
         }
@@ -310,7 +308,6 @@ impl Client {
     fn read(&mut self, bytes_max: usize) {
         let bytes = self.pipe.borrow_mut().take(bytes_max);
         for said in self.reader.read(&bytes) {
-            self.is_closed |= matches!(said, Said::Close(_));
             if self.is_tainted || !self.is_echo {
                 continue;
             }
@@ -330,8 +327,10 @@ impl Client {
 
     /// Everything has come back, where nothing got between.
     fn check_echoes(&self) {
-        let is_cut = self.is_tainted || self.is_closed || !self.pipe.borrow().is_open();
-        if self.is_echo && !is_cut && self.reader.is_upgraded() {
+        let pipe = self.pipe.borrow();
+        let is_cut = self.is_tainted || !pipe.is_open() || pipe.ended_in_order();
+        if self.is_echo && !is_cut {
+            assert!(self.reader.is_upgraded(), "no answer");
             assert!(
                 self.echoes.is_empty() && self.pings.is_empty(),
                 "unanswered"

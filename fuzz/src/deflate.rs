@@ -30,7 +30,7 @@ enum Case<'a> {
 
 /// Input: a [`Case`].
 pub fn run(data: &[u8]) {
-    match Case::arbitrary(&mut Unstructured::new(data)) {
+    match Case::arbitrary_take_rest(Unstructured::new(data)) {
         Ok(Case::Inflate { bound, payload }) => {
             check_inflating(payload, BOUNDS[usize::from(bound) % BOUNDS.len()]);
         }

@@ -13,19 +13,19 @@ use serde_json::{Value, json};
 #[derive(Debug, Arbitrary)]
 enum Case<'a> {
     Mask {
-        bytes: &'a [u8],
         mask: [u8; 4],
         cut: u16,
+        bytes: &'a [u8],
     },
     Frame {
         kind: u8,
-        payload: &'a [u8],
         mask: [u8; 4],
+        payload: &'a [u8],
     },
     Fragments {
-        text: &'a str,
-        lengths: [u8; 4],
         mask: [u8; 4],
+        lengths: [u8; 4],
+        text: &'a str,
     },
     Close {
         code: u16,
@@ -41,18 +41,18 @@ enum Case<'a> {
 /// Texts and numbers for any command and event.
 #[derive(Debug, Arbitrary)]
 struct Fields<'a> {
+    number: u64,
+    count: u32,
+    flag: bool,
     name: &'a str,
     other: &'a str,
     id: Option<&'a str>,
     content: &'a str,
-    number: u64,
-    count: u32,
-    flag: bool,
 }
 
 /// Input: a [`Case`].
 pub fn run(data: &[u8]) {
-    let Ok(case) = Case::arbitrary(&mut Unstructured::new(data)) else {
+    let Ok(case) = Case::arbitrary_take_rest(Unstructured::new(data)) else {
         return;
     };
     match case {
