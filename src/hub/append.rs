@@ -9,7 +9,7 @@ use crate::limits::PASSING_BYTES_MAX;
 use crate::log::{Answers, Append, Draft, Head, Outcome, Request, Submission};
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
-use crate::room::{Connection, Key, Kind, Opening, Room, Space};
+use crate::room::{Connection, Key, Kind, Opening, Space};
 use crate::slots::Slot;
 use crate::ws::{Opcode, frame};
 
@@ -235,8 +235,6 @@ impl Hub {
         let before = room.tail.memory();
         if room.tail.append(bytes, deflated, kind, from) {
             room.tail.stamp(touched);
-            let Room { tail, members, .. } = room;
-            tail.compact(|start, end| Room::is_read_between(members, start, end));
         }
         self.log_bytes = self.log_bytes + room.tail.memory() - before;
         self.mark_own(index, from);

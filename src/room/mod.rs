@@ -177,6 +177,7 @@ impl Room {
     /// Drops old segments over the bound, `now`. One that a reader is still behind on is kept for a moment.
     pub fn trim(&mut self, tail_bytes_max: usize, now: Tick) -> Trimmed {
         let mut trimmed = Trimmed::default();
+        self.compact();
         while self.tail.is_over(tail_bytes_max, self.released) {
             if self.tail.is_recent(tail_bytes_max, now) && self.is_needed(self.tail.first_end()) {
                 trimmed.is_held = true;
@@ -185,6 +186,17 @@ impl Room {
             trimmed.left_behind |= self.drop_first();
         }
         trimmed
+    }
+
+    /// Forgets signals and the like that everyone awake has had, on the other shards too.
+    fn compact(&mut self) {
+        let subscribers = self.home().into_iter().flat_map(|home| &home.subscribers);
+        let sent = subscribers.map(|subscriber| subscriber.cursor).min();
+        let released = self.released.min(sent.unwrap_or(u64::MAX));
+        let Room { tail, members, .. } = self;
+        tail.compact(released, |start, end| {
+            Room::is_read_between(members, start, end)
+        });
     }
 
     /// Whether someone has yet to read up to `end`.

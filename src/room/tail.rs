@@ -344,26 +344,35 @@ impl Tail {
         self.seq = seq;
     }
 
-    /// Takes the passing frames out of the newest sealed segment if they are most of it. `is_read` says whether a
-    /// reader stands inside a frame between two positions.
-    pub fn compact(&mut self, is_read: impl Fn(u64, u64) -> bool) {
-        let Some(place) = self.segments.len().checked_sub(2) else {
-            return;
-        };
+    /// Takes the passing frames out of sealed segments that they are most of, where everyone awake is past them: up to
+    /// `released`. `is_read` says whether a reader stands inside a frame between two positions.
+    pub fn compact(&mut self, released: u64, is_read: impl Fn(u64, u64) -> bool) {
+        let sealed_count = self.segments.len().saturating_sub(1);
+        for place in (0..sealed_count).rev() {
+            let is_due = |segment: &Segment| {
+                segment.is_mostly_passing()
+                    && segment.end() <= released
+                    && !is_read(segment.start(), segment.end())
+            };
+            if self.segments.get(place).is_some_and(is_due) {
+                self.compact_segment(place);
+            }
+        }
+    }
+
+    fn compact_segment(&mut self, place: usize) {
         let Some(segment) = self.segments.get_mut(place) else {
             return;
         };
-        if segment.is_mostly_passing() && !is_read(segment.start(), segment.end()) {
-            self.memory -= segment.memory();
-            segment.compact();
-            self.memory += segment.memory();
-            let (is_empty, end) = (segment.is_empty(), segment.end());
-            // Its positions go to the segment before, so that none of them ever comes to mean another frame.
-            if is_empty && let Some(before) = place.checked_sub(1) {
-                self.segments.remove(place);
-                if let Some(before) = self.segments.get_mut(before) {
-                    before.reach(end);
-                }
+        self.memory -= segment.memory();
+        segment.compact();
+        self.memory += segment.memory();
+        let (is_empty, end) = (segment.is_empty(), segment.end());
+        // Its positions go to the segment before, so that none of them ever comes to mean another frame.
+        if is_empty && let Some(before) = place.checked_sub(1) {
+            self.segments.remove(place);
+            if let Some(before) = self.segments.get_mut(before) {
+                before.reach(end);
             }
         }
     }
@@ -662,7 +671,7 @@ mod tests {
                 Kind::Passing
             };
             if tail.append(&[0; 100], None, kind, Connection::NONE) {
-                tail.compact(|_, _| false);
+                tail.compact(u64::MAX, |_, _| false);
             }
         }
         assert_eq!(

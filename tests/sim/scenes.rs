@@ -509,3 +509,21 @@ fn a_message_to_a_guest_who_goes_at_that_moment_is_answered() {
         );
     }
 }
+
+#[test]
+fn no_signal_is_lost_where_a_segment_ends() {
+    for shard in 0..2 {
+        let mut stage = Stage::new(2, Limits::default());
+        let ann = stage.enter(0, "/ws?user=ann&room=a");
+        let bob = stage.enter(shard, "/ws?user=bob&room=a");
+        stage.told(bob);
+        let text = "x".repeat(1_100);
+        let signal = format!(r#"{{"type":"signal","room_id":"a","content":"{text}"}}"#);
+        for _ in 0..30 {
+            stage.say(ann, &signal.repeat(20));
+            let heard = stage.told(bob).len();
+            assert_eq!(heard, 20, "on shard {shard}");
+        }
+        assert_eq!(stage.count(|counters| counters.passing_dropped_total), 0);
+    }
+}

@@ -287,13 +287,12 @@ impl Oracle {
     }
 
     fn done(&mut self) -> Result<(), String> {
-        let alive = self
-            .chats
-            .iter()
-            .filter(|(conn, _)| !self.over.contains(conn));
-        for (conn, chat) in alive {
+        let is_alive = |(conn, _): &(&Conn, &Chat)| !self.over.contains(*conn);
+        for (conn, chat) in self.chats.iter().filter(is_alive) {
             chat.done(&mut self.logs)
                 .map_err(|fault| format!("c{conn} at the end: {fault}"))?;
+        }
+        for (conn, chat) in self.chats.iter().filter(is_alive) {
             self.check_signals(*conn, chat)?;
         }
         self.logs.done(&self.excuses, self.was_evicted)?;
