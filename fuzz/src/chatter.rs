@@ -282,6 +282,9 @@ impl Chatter {
 
     /// Sends a message through a relay or an echo.
     pub fn bytes(&mut self, pad_bytes: usize, ledger: &mut Ledger) {
+        if !self.may_send() {
+            return;
+        }
         let payload = match self.door {
             Door::Chat | Door::ChatIn(_) => return,
             Door::Echo => vec![b'e'; pad_bytes.min(20_000)],
@@ -352,12 +355,12 @@ impl Chatter {
     }
 
     fn may_speak(&self) -> bool {
-        let is_chat = matches!(self.door, Door::Chat | Door::ChatIn(_));
-        is_chat
-            && self
-                .pipe
-                .as_ref()
-                .is_some_and(|pipe| pipe.borrow().is_open())
+        matches!(self.door, Door::Chat | Door::ChatIn(_)) && self.may_send()
+    }
+
+    fn may_send(&self) -> bool {
+        let pipe = self.pipe.as_ref().map(|pipe| pipe.borrow());
+        pipe.is_some_and(|pipe| pipe.is_open() && !pipe.is_full())
     }
 
     fn say(&mut self, text: &str) -> bool {

@@ -77,6 +77,30 @@ impl<'a> Arbitrary<'a> for Operation<'a> {
     }
 }
 
+impl Operation<'_> {
+    /// Whether it adds to what waits for the server.
+    fn sends(&self) -> bool {
+        match self {
+            Operation::Bytes(_)
+            | Operation::Request(_)
+            | Operation::Frame(..)
+            | Operation::Command(_)
+            | Operation::Large(_)
+            | Operation::Again(_) => true,
+            Operation::Connect
+            | Operation::Pieces(_)
+            | Operation::Window(_)
+            | Operation::Read(_)
+            | Operation::Pass(_)
+            | Operation::Jump(_)
+            | Operation::End
+            | Operation::Reset
+            | Operation::Nudge
+            | Operation::Stop => false,
+        }
+    }
+}
+
 /// Targets of well-formed requests; those from [`UPGRADES`] on are upgrades.
 const TARGETS: [&str; 12] = [
     "/",
@@ -150,6 +174,9 @@ impl Play {
     }
 
     fn perform(&mut self, operation: &Operation<'_>) {
+        if operation.sends() && self.client.pipe.borrow().is_full() {
+            return;
+        }
         match *operation {
             Operation::Connect => {
                 self.client.leave();
@@ -181,7 +208,11 @@ impl Play {
             Operation::Stop => self.world.stop(),
             Operation::Again(count) => {
                 self.client.is_tainted = true;
-                (0..count % 32).for_each(|_| self.send(self.last.clone()));
+                for _ in 0..count % 32 {
+                    if !self.client.pipe.borrow().is_full() {
+                        self.send(self.last.clone());
+                    }
+                }
             }
         }
     }

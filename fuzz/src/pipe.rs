@@ -10,6 +10,9 @@ use std::rc::Rc;
 /// A connection, shared by its client and the server's [`End`].
 pub type SharedPipe = Rc<RefCell<Pipe>>;
 
+/// Bytes that wait for the server, over which a client sends no more.
+const UNREAD_BYTES_MAX: usize = 512 * 1024;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub struct Pipe {
@@ -122,6 +125,11 @@ impl Pipe {
     /// Whether the server has let go of it.
     pub fn is_dropped(&self) -> bool {
         self.is_dropped
+    }
+
+    /// Whether so much waits for the server that the client has to wait too.
+    pub fn is_full(&self) -> bool {
+        self.up.len() > UNREAD_BYTES_MAX
     }
 
     /// Whether the client may still send.
