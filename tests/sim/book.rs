@@ -22,6 +22,8 @@ pub struct Book {
     pub trace: Option<Vec<Event>>,
     /// Events but for pings and what answers them.
     pub event_count: u64,
+    /// How much more may be said before everyone becomes brief, so that no run takes for ever.
+    content_bytes_left: usize,
     is_told: bool,
     last_conn: Conn,
     last_token: u64,
@@ -29,7 +31,13 @@ pub struct Book {
 
 impl Book {
     /// An empty book. With `is_told` every event is printed.
-    pub fn new(oracle: Oracle, personas: Vec<Persona>, rooms: Vec<String>, is_told: bool) -> Book {
+    pub fn new(
+        oracle: Oracle,
+        personas: Vec<Persona>,
+        rooms: Vec<String>,
+        content_bytes: usize,
+        is_told: bool,
+    ) -> Book {
         Book {
             oracle,
             personas,
@@ -37,6 +45,7 @@ impl Book {
             users: Vec::new(),
             trace: None,
             event_count: 0,
+            content_bytes_left: content_bytes,
             is_told,
             last_conn: 0,
             last_token: 0,
@@ -77,7 +86,8 @@ impl Book {
     pub fn content(&mut self, bytes_max: usize, rng: &mut Rng) -> (String, u64) {
         self.last_token += 1;
         let token = self.last_token;
-        let size = rng.below(bytes_max);
+        let size = rng.below(bytes_max.min(self.content_bytes_left));
+        self.content_bytes_left -= size;
         let pad = "pad ".repeat(size / 4);
         let content = match rng.below(6) {
             0 => format!("{token}"),

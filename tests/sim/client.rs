@@ -81,7 +81,7 @@ impl Client {
         }
         self.read(net.now_ms, book)?;
         if self.is_ready() && self.rng.chance(plan.activity) {
-            for _ in 0..*self.rng.pick(&[1, 1, 1, 2, 8]) {
+            for _ in 0..*self.rng.pick(&[1, 1, 1, 2, plan.burst_count]) {
                 let action = Action::ALL[self.rng.weighted(&plan.weights)];
                 self.act(action, plan, net.now_ms, book)?;
             }
@@ -217,12 +217,15 @@ impl Client {
         let purpose = Purpose::Chat {
             user: persona.as_ref().map(|persona| persona.name.clone()),
             inbox_since: inbox_since.clone(),
+            is_eager,
         };
         book.note(Event::Opened {
             conn: number,
             purpose,
         })?;
-        self.connection = Some(Connection::new(number, link, &target, pace));
+        let offers_deflate = self.rng.chance(plan.deflating_clients);
+        let connection = Connection::new(number, link, &target, pace, offers_deflate);
+        self.connection = Some(connection);
         if says_hello {
             self.hello(
                 persona.as_ref().map(|p| (&*p.name, p.secret.as_deref())),
@@ -230,7 +233,22 @@ impl Client {
                 book,
             )?;
         }
+        if self.is_named() && self.rng.chance(plan.impatient_clients) {
+            self.speak_early(plan, book)?;
+        }
         self.flush(net.now_ms);
+        Ok(())
+    }
+
+    /// Says a lot before it is known who says it.
+    fn speak_early(&mut self, plan: &Plan, book: &mut Book) -> Result<(), String> {
+        for _ in 0..self.rng.between(1, 4) {
+            let room = self.rng.pick(&book.rooms).clone();
+            self.join_from(&room, None, true, book)?;
+            self.say(Log::Room(room.clone()), plan.content_bytes_max, book)?;
+            self.who_is_in(&room, book)?;
+        }
+        self.send_batch();
         Ok(())
     }
 
@@ -270,9 +288,10 @@ impl Client {
             Seen::Upgraded => Ok(()),
             Seen::Refused(503) => Ok(()),
             Seen::Refused(status) => Err(format!("c{conn} was refused with {status}")),
-            Seen::Text(text, bytes) => {
+            Seen::Text(text) => {
                 let told = told::read(&text).map_err(|fault| format!("c{conn}: {fault}"))?;
                 self.learn(&told, book);
+                let bytes = text.len() + 4;
                 book.note(Event::Told { conn, told, bytes })
             }
             Seen::Binary(_) => Err(format!("c{conn} got bytes in the chat")),

@@ -3,7 +3,7 @@
 use crate::book::Book;
 use crate::client::{Client, Kept};
 use crate::connection::Pace;
-use crate::oracle::Asked;
+use crate::oracle::{Asked, Event};
 use crate::plan::{Action, Plan};
 use crate::told::{Log, Position};
 use roomcast::ws::Opcode;
@@ -82,10 +82,12 @@ impl Client {
                 } else {
                     Pace::Stalled { until_ms }
                 };
-                if let Some(connection) = &mut self.connection {
-                    connection.stall(pace);
-                }
-                Ok(())
+                let Some(connection) = &mut self.connection else {
+                    return Ok(());
+                };
+                connection.stall(pace);
+                let conn = connection.number;
+                book.note(Event::Stalled { conn })
             }
             Action::Disconnect => self.disconnect(now_ms, book),
         }

@@ -39,8 +39,8 @@ pub enum Seen {
     Upgraded,
     /// It was not.
     Refused(u16),
-    /// A message of text, with its length on the wire.
-    Text(String, usize),
+    /// A message of text.
+    Text(String),
     /// A message of bytes.
     Binary(Vec<u8>),
     /// A ping, which is answered by whoever drives the connection.
@@ -68,7 +68,13 @@ pub struct Connection {
 
 impl Connection {
     /// Asks for an upgrade.
-    pub fn new(number: Conn, link: SharedLink, target: &str, pace: Pace) -> Connection {
+    pub fn new(
+        number: Conn,
+        link: SharedLink,
+        target: &str,
+        pace: Pace,
+        offers_deflate: bool,
+    ) -> Connection {
         Connection {
             number,
             link,
@@ -78,7 +84,7 @@ impl Connection {
             close: None,
             has_ended: false,
             incoming: Incoming::default(),
-            outgoing: wire::upgrade(target),
+            outgoing: wire::upgrade(target, offers_deflate),
         }
     }
 
@@ -94,7 +100,9 @@ impl Connection {
 
     /// Sends a message, sometimes in pieces.
     pub fn send(&mut self, opcode: Opcode, payload: &[u8], rng: &mut Rng) {
-        if rng.chance(100) {
+        if self.incoming.deflates && rng.chance(500) {
+            wire::put_compressed(&mut self.outgoing, opcode, payload, rng);
+        } else if rng.chance(100) {
             wire::put_in_pieces(&mut self.outgoing, opcode, payload, rng);
         } else {
             wire::put(&mut self.outgoing, opcode, payload, rng);
@@ -228,12 +236,12 @@ impl Connection {
                 }
             }
         }
-        while let Some((frame, bytes)) = self.incoming.frame().map_err(fault)? {
+        while let Some(frame) = self.incoming.frame().map_err(fault)? {
             if self.close.is_some() {
                 return Err(format!("c{}: {frame:?} after the close", self.number));
             }
             match frame {
-                Frame::Text(text) => seen.push(Seen::Text(text, bytes)),
+                Frame::Text(text) => seen.push(Seen::Text(text)),
                 Frame::Binary(payload) => seen.push(Seen::Binary(payload)),
                 Frame::Ping(payload) => seen.push(Seen::Ping(payload)),
                 Frame::Pong(_) => {}

@@ -16,6 +16,8 @@ enum Attack {
     NotHttp,
     /// A request that never ends.
     Dripping,
+    /// Requests for everything but a WebSocket, faster than they are answered.
+    Requests,
     /// Bytes that are no frames.
     NotFrames,
     /// Frames that break a rule each.
@@ -30,9 +32,10 @@ enum Attack {
     Fragments,
 }
 
-const ATTACKS: [Attack; 8] = [
+const ATTACKS: [Attack; 9] = [
     Attack::NotHttp,
     Attack::Dripping,
+    Attack::Requests,
     Attack::NotFrames,
     Attack::BadFrames,
     Attack::BadJson,
@@ -110,9 +113,12 @@ impl Hostile {
             Attack::LongAnswers => "/ws?room=room-0",
             _ => target,
         };
-        let mut connection = Connection::new(number, link, target, pace);
+        let mut connection = Connection::new(number, link, target, pace, self.rng.chance(300));
         connection.is_excused = true;
-        if matches!(self.attack, Attack::NotHttp | Attack::Dripping) {
+        if matches!(
+            self.attack,
+            Attack::NotHttp | Attack::Dripping | Attack::Requests
+        ) {
             connection.unsay();
         }
         self.connection = Some(connection);
@@ -129,6 +135,13 @@ fn bytes(attack: Attack, rooms: &[String], rng: &mut Rng) -> Vec<u8> {
             }
         }
         Attack::Dripping => out.extend_from_slice(b"GET / HTTP/1.1\r\nHost: sim\r\nX: "),
+        Attack::Requests => {
+            for path in ["/", "/healthz", "/metrics", "/readyz"] {
+                out.extend_from_slice(
+                    format!("GET {path} HTTP/1.1\r\nHost: sim\r\n\r\n").as_bytes(),
+                );
+            }
+        }
         Attack::NotFrames => {
             for _ in 0..rng.below(50) {
                 out.push(rng.bits() as u8);

@@ -192,6 +192,20 @@ impl Network {
         }
     }
 
+    /// Tells every shard to stop.
+    pub fn stop(&mut self) {
+        let now = self.now();
+        for shard in &mut self.shards {
+            shard.engine.drain(now);
+            shard.bell = true;
+        }
+    }
+
+    /// Whether every shard has nothing left to tell anybody.
+    pub fn has_stopped(&self) -> bool {
+        self.shards.iter().all(|shard| shard.engine.drained())
+    }
+
     /// The process around the shards.
     pub fn process(&self) -> &Process {
         &self.process

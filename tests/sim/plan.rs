@@ -71,10 +71,20 @@ pub struct Plan {
     pub weights: Vec<u32>,
     /// How often a client does something, in cases of 1000 of its steps.
     pub activity: u32,
+    /// Most actions at once.
+    pub burst_count: usize,
     /// Longest content, in bytes.
     pub content_bytes_max: usize,
+    /// All contents together, in bytes, after which they are short.
+    pub content_bytes: usize,
     /// Clients that read everything at once, in cases of 1000.
     pub eager_clients: u32,
+    /// Clients that offer permessage-deflate, in cases of 1000.
+    pub deflating_clients: u32,
+    /// Named clients that speak before they are welcomed, in cases of 1000.
+    pub impatient_clients: u32,
+    /// Whether the server stops at the end, while everyone is there.
+    pub is_stopped: bool,
     /// Buffers of clients that are not eager are at most so large, in bytes.
     pub buffer_bytes_max: usize,
     /// Longest delay of a client's bytes, in milliseconds.
@@ -86,6 +96,43 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed.
     pub fn new(rng: &mut Rng) -> Plan {
+        let is_storm = rng.chance(10);
+        let plan = Plan::usual(rng);
+        if is_storm { plan.storm() } else { plan }
+    }
+
+    /// So much at once that even what is bounded in megabytes is full.
+    fn storm(self) -> Plan {
+        Plan {
+            shard_count: 2,
+            limits: Limits {
+                message_bytes_max: 16 * 1024,
+                name_hold_days: 1,
+                ..Limits::default()
+            },
+            faults: Faults {
+                mail_delay_ms_max: 300,
+                ..Faults::default()
+            },
+            step_count: 130,
+            step_ms_max: 1,
+            jumps: 0,
+            named_count: 4,
+            devices_per_user: 2,
+            room_count: 1,
+            hostile_count: 0,
+            weights: vec![2, 0, 20, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0],
+            activity: 1000,
+            content_bytes_max: 14_000,
+            burst_count: 40,
+            content_bytes: 16_000_000,
+            eager_clients: 1000,
+            delay_ms_max: 0,
+            ..self
+        }
+    }
+
+    fn usual(rng: &mut Rng) -> Plan {
         let weights = weights(rng);
         Plan {
             shard_count: *rng.pick(&[1, 1, 2, 2, 3]),
@@ -103,8 +150,13 @@ impl Plan {
             hostile_count: *rng.pick(&[0, 0, 1, 3]),
             weights,
             activity: *rng.pick(&[50, 200, 500]),
+            burst_count: 8,
+            content_bytes: 500_000,
             content_bytes_max: *rng.pick(&[20, 20, 300, 3_000, 12_000]),
             eager_clients: *rng.pick(&[0, 300, 700, 1000]),
+            deflating_clients: *rng.pick(&[0, 0, 500, 1000]),
+            impatient_clients: *rng.pick(&[0, 0, 500]),
+            is_stopped: rng.chance(300),
             buffer_bytes_max: *rng.pick(&[64, 300, 2_000, 30_000]),
             delay_ms_max: *rng.pick(&[0, 3, 40]),
             cut_sends: *rng.pick(&[0, 0, 50, 400]),
@@ -119,8 +171,8 @@ impl Plan {
                 raw: true,
                 echo: true,
             },
-            deflate: false,
             origins: Vec::new(),
+            deflate: true,
         }
     }
 

@@ -98,7 +98,7 @@ impl Relay {
             match seen {
                 Seen::Upgraded | Seen::Refused(503) => {}
                 Seen::Refused(status) => return Err(format!("c{conn} was refused with {status}")),
-                Seen::Text(text, _) => book.note(Event::Heard {
+                Seen::Text(text) => book.note(Event::Heard {
                     conn,
                     payload: text.into_bytes(),
                 })?,
@@ -143,7 +143,9 @@ impl Relay {
         };
         let link = net.connect(self.rng.below(usize::from(plan.shard_count)), quality);
         let conn = book.next_conn();
-        self.connection = Some(Connection::new(conn, link, &self.target, pace));
+        let offers_deflate = self.rng.chance(plan.deflating_clients);
+        let connection = Connection::new(conn, link, &self.target, pace, offers_deflate);
+        self.connection = Some(connection);
         book.note(Event::Opened {
             conn,
             purpose: self.purpose.clone(),

@@ -50,8 +50,8 @@ impl Stage {
                 raw: true,
                 echo: true,
             },
-            deflate: false,
             origins: Vec::new(),
+            deflate: true,
         };
         Stage {
             net: Network::new(shard_count, settings, faults, rng.fork()),
@@ -69,7 +69,7 @@ impl Stage {
     pub fn enter_through(&mut self, shard: usize, target: &str, quality: Quality) -> Place {
         let link = self.net.connect(shard, quality);
         let number = u32::try_from(self.seats.len()).unwrap();
-        let mut connection = Connection::new(number, link, target, Pace::Eager);
+        let mut connection = Connection::new(number, link, target, Pace::Eager, false);
         connection.is_excused = true;
         self.seats.push(Seat {
             connection,
@@ -190,7 +190,7 @@ impl Stage {
         for seen in seen {
             match seen {
                 Seen::Upgraded | Seen::Refused(_) => {}
-                Seen::Text(text, _) => match told::read(&text) {
+                Seen::Text(text) => match told::read(&text) {
                     Ok(told) => seat.told.push(told),
                     Err(_) => seat.heard.push(text.into_bytes()),
                 },

@@ -1,12 +1,17 @@
 //! The client's side of the wire, written anew and strict: whatever the server may not send is an error.
 
 use crate::rng::Rng;
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use roomcast::ws::Opcode;
 use roomcast::ws::frame::encode_masked;
 
 /// The key of RFC 6455, 1.3, and what it is answered with.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// What is offered, and what has to be in the answer, where messages may be compressed (RFC 7692).
+const OFFER: &str = "permessage-deflate; client_max_window_bits";
+const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 /// What a server may send once the connection is upgraded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub enum Answer {
 pub struct Incoming {
     bytes: Vec<u8>,
     at: usize,
+    /// Messages may be compressed, in both directions.
+    pub deflates: bool,
 }
 
 impl Incoming {
@@ -66,17 +73,22 @@ impl Incoming {
             Some(status) => Answer::Refused(status),
             None => return Err(format!("no status in {head:?}")),
         };
+        self.deflates = head.contains(AGREED);
+        if head.contains("permessage-deflate") != self.deflates {
+            return Err(format!("what is agreed in {head:?}?"));
+        }
         self.at += end + 4;
         Ok(Some(answer))
     }
 
-    /// The next whole frame, with its length on the wire.
-    pub fn frame(&mut self) -> Result<Option<(Frame, usize)>, String> {
+    /// The next whole frame.
+    pub fn frame(&mut self) -> Result<Option<Frame>, String> {
         let rest = &self.bytes[self.at..];
         let [first, second, ..] = *rest else {
             return Ok(None);
         };
-        if first & 0xf0 != 0x80 || second & 0x80 != 0 {
+        let is_compressed = self.deflates && matches!(first, 0xc1 | 0xc2);
+        if (first & 0xf0 != 0x80 && !is_compressed) || second & 0x80 != 0 {
             return Err(format!("a frame that begins with {first:02x} {second:02x}"));
         }
         let Some((length, start)) = length(rest, second)? else {
@@ -85,9 +97,13 @@ impl Incoming {
         let Some(payload) = rest.get(start..start + length) else {
             return Ok(None);
         };
-        let frame = frame(first & 0x0f, payload)?;
+        let frame = if is_compressed {
+            frame(first & 0x0f, &inflated(payload)?)?
+        } else {
+            frame(first & 0x0f, payload)?
+        };
         self.at += start + length;
-        Ok(Some((frame, start + length)))
+        Ok(Some(frame))
     }
 }
 
@@ -129,11 +145,39 @@ fn frame(opcode: u8, payload: &[u8]) -> Result<Frame, String> {
     }
 }
 
+/// A message as it was before it was compressed.
+fn inflated(payload: &[u8]) -> Result<Vec<u8>, String> {
+    let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut message = Vec::with_capacity(1 << 20);
+    let mut decompress = Decompress::new(false);
+    let result = decompress.decompress_vec(&whole, &mut message, FlushDecompress::Sync);
+    result.map_err(|error| format!("it does not inflate: {error}"))?;
+    if decompress.total_in() == whole.len() as u64 {
+        Ok(message)
+    } else {
+        Err("there is something behind what inflates".to_owned())
+    }
+}
+
+fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(payload.len() + 100);
+    let mut compress = Compress::new(Compression::fast(), false);
+    let result = compress.compress_vec(payload, &mut out, FlushCompress::Sync);
+    result.expect("bytes compress");
+    out.truncate(out.len() - 4);
+    out
+}
+
 /// The request that upgrades a connection.
-pub fn upgrade(target: &str) -> Vec<u8> {
+pub fn upgrade(target: &str, offers_deflate: bool) -> Vec<u8> {
+    let extensions = if offers_deflate {
+        format!("Sec-WebSocket-Extensions: {OFFER}\r\n")
+    } else {
+        String::new()
+    };
     format!(
         "GET {target} HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
+         Sec-WebSocket-Version: 13\r\n{extensions}Sec-WebSocket-Key: {KEY}\r\n\r\n"
     )
     .into_bytes()
 }
@@ -141,6 +185,12 @@ pub fn upgrade(target: &str) -> Vec<u8> {
 /// Appends one frame.
 pub fn put(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], rng: &mut Rng) {
     put_frame(out, true, opcode, payload, rng);
+}
+
+/// Appends one compressed message.
+pub fn put_compressed(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], rng: &mut Rng) {
+    let [a, b, c, d, ..] = rng.bits().to_le_bytes();
+    encode_masked(out, true, true, opcode, [a, b, c, d], &deflated(payload));
 }
 
 /// Appends a message in some fragments, with pings between them.

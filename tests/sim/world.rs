@@ -12,6 +12,7 @@ use crate::plan::Plan;
 use crate::relays::Relay;
 use crate::rng::Rng;
 use crate::told::Log;
+use roomcast::counters::Counters;
 use std::collections::BTreeSet;
 
 /// Steps after which a world that has to come to rest is taken to be running in circles.
@@ -31,37 +32,6 @@ pub struct World {
     clients: Vec<Client>,
     relays: Vec<Relay>,
     hostiles: Vec<Hostile>,
-}
-
-/// What a run did, to see that it did something.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
-    pub messages: u64,
-    pub duplicates: u64,
-    pub gaps: u64,
-    pub stalled: u64,
-    pub blocked: u64,
-    pub relayed: u64,
-    pub evictions: u64,
-    pub mail: u64,
-    pub replies_full: u64,
-    pub violations: u64,
-}
-
-impl Tally {
-    /// Adds another run.
-    pub fn add(&mut self, other: &Tally) {
-        self.messages += other.messages;
-        self.duplicates += other.duplicates;
-        self.gaps += other.gaps;
-        self.stalled += other.stalled;
-        self.blocked += other.blocked;
-        self.relayed += other.relayed;
-        self.evictions += other.evictions;
-        self.mail += other.mail;
-        self.replies_full += other.replies_full;
-        self.violations += other.violations;
-    }
 }
 
 impl World {
@@ -99,7 +69,13 @@ impl World {
             relays.extend((0..plan.relay_count).map(|_| Relay::new("relay", false, rng.fork())));
         }
         relays.extend((0..plan.echo_count).map(|_| Relay::echo(rng.fork())));
-        let book = Book::new(Oracle::new(plan.excuses()), personas, rooms, is_told);
+        let book = Book::new(
+            Oracle::new(plan.excuses()),
+            personas,
+            rooms,
+            plan.content_bytes,
+            is_told,
+        );
         book.tell(|| format!("{plan:#?}"));
         World {
             plan,
@@ -127,10 +103,12 @@ impl World {
     /// # Errors
     ///
     /// A promise was broken, with the time at which it was.
-    pub fn run(&mut self) -> Result<Tally, String> {
+    pub fn run(&mut self) -> Result<Counters, String> {
         let result = self.live();
         result.map_err(|fault| format!("at {} ms: {fault}", self.net.now_ms))?;
-        Ok(self.tally())
+        let mut total = Counters::default();
+        self.net.counters().for_each(|counters| total.add(counters));
+        Ok(total)
     }
 
     fn live(&mut self) -> Result<(), String> {
@@ -155,7 +133,11 @@ impl World {
             .map(|counters| counters.log_evictions_total);
         self.book.oracle.was_evicted = evictions.sum::<u64>() > 0;
         self.book.note(Event::Done)?;
-        self.part()?;
+        if self.plan.is_stopped {
+            self.stop()?;
+        } else {
+            self.part()?;
+        }
         self.check_nothing_is_left()
     }
 
@@ -306,6 +288,11 @@ impl World {
             }
         }
         self.rest()?;
+        self.linger()
+    }
+
+    /// Lets everything end that ends by itself.
+    fn linger(&mut self) -> Result<(), String> {
         let limits = self.plan.limits.clone();
         let end_ms = self.net.now_ms
             + u64::from(limits.close_ms)
@@ -318,6 +305,17 @@ impl World {
         }
         self.net.now_ms = end_ms;
         Ok(())
+    }
+
+    /// The server stops, and everyone is told so.
+    fn stop(&mut self) -> Result<(), String> {
+        self.book.note(Event::Stopping)?;
+        self.net.stop();
+        self.rest()?;
+        if !self.net.has_stopped() {
+            return Err("the server does not stop".to_owned());
+        }
+        self.linger()
     }
 
     fn check_nothing_is_left(&mut self) -> Result<(), String> {
@@ -339,12 +337,7 @@ impl World {
             })
         };
         let (rooms, users, _) = sum(&self.net);
-        let named = self
-            .book
-            .users
-            .iter()
-            .filter(|user| user.starts_with("user-"))
-            .count() as u64;
+        let named = self.book.personas.len() as u64;
         if rooms > named || users > named {
             return Err(format!(
                 "{rooms} rooms and {users} users are left of {named} names"
@@ -353,6 +346,7 @@ impl World {
         // After the time for which names are held even those are forgotten, once anything wakes the shards.
         self.net.now_ms += 3 * DAY_MS;
         for shard in 0..usize::from(self.plan.shard_count) {
+            // A server that was stopped takes nobody, but it wakes.
             self.net.connect(shard, Quality::IDEAL).borrow_mut().reset();
         }
         self.rest()?;
@@ -360,22 +354,5 @@ impl World {
             (0, 0, 0) => Ok(()),
             left => Err(format!("rooms, users and bytes are left: {left:?}")),
         }
-    }
-
-    fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
-        for counters in self.net.counters() {
-            tally.messages += counters.messages_numbered_total;
-            tally.duplicates += counters.duplicates_total;
-            tally.gaps += counters.gaps_total;
-            tally.stalled += counters.stalled_closed_total;
-            tally.blocked += counters.sends_blocked_total;
-            tally.relayed += counters.raw_frames_total;
-            tally.evictions += counters.log_evictions_total;
-            tally.mail += counters.mail_total;
-            tally.replies_full += counters.replies_full_total;
-            tally.violations += counters.violations_total;
-        }
-        tally
     }
 }

@@ -21,6 +21,7 @@ pub struct Chat {
     conn: Conn,
     wanted: Option<String>,
     inbox_since: Option<Since>,
+    is_eager: bool,
     user: Option<String>,
     is_refused: bool,
     rooms: BTreeMap<String, Reader>,
@@ -40,6 +41,7 @@ impl Chat {
         conn: Conn,
         wanted: Option<String>,
         inbox_since: Option<Since>,
+        is_eager: bool,
         logs: &mut Logs,
     ) -> Chat {
         if let (Some(user), Some(since)) = (&wanted, &inbox_since) {
@@ -49,6 +51,7 @@ impl Chat {
             conn,
             wanted,
             inbox_since,
+            is_eager,
             user: None,
             is_refused: false,
             rooms: BTreeMap::new(),
@@ -64,6 +67,11 @@ impl Chat {
     /// Whose it is.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
+    }
+
+    /// Its client has stopped reading.
+    pub fn stalled(&mut self) {
+        self.is_eager = false;
     }
 
     /// Whether its identity was refused, after which it is closed.
@@ -91,7 +99,9 @@ impl Chat {
 
     /// Its client asks for something.
     pub fn asked(&mut self, id: Option<&str>, asked: &Asked, logs: &mut Logs) {
-        let user = self.user.clone().unwrap_or_default();
+        // Who speaks before the welcome speaks under the name that is asked for.
+        let user = self.user.clone().or_else(|| self.wanted.clone());
+        let user = user.unwrap_or_default();
         let expects_member = match asked {
             Asked::Join { room, .. } => {
                 self.wishes.insert(room.clone(), true);
@@ -201,8 +211,9 @@ impl Chat {
                 id,
             } => self.presence(room, *count, members.as_deref(), id.as_deref()),
             Told::Gap { of, first, last } => {
+                let is_eager = self.is_eager;
                 let reader = self.reader(of)?;
-                reader.lost(*first, *last, logs)
+                reader.lost(*first, *last, is_eager, logs)
             }
             Told::System { room } => self.reader(&Log::Room(room.clone())).map(|_| ()),
             Told::Error {
@@ -293,7 +304,7 @@ impl Chat {
                     Some("epoch") => since.epoch != head.epoch,
                     Some("ahead") => since.seq > head.seq,
                     Some("expired") => {
-                        logs.lost(self.conn, &log, &head.epoch, since.seq + 1);
+                        logs.lost(self.conn, &log, &head.epoch, since.seq + 1, false);
                         since.epoch == head.epoch && since.seq < head.seq
                     }
                     Some(_) | None => false,

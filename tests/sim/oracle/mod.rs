@@ -31,6 +31,8 @@ pub enum Purpose {
     Chat {
         user: Option<String>,
         inbox_since: Option<Since>,
+        /// Its client reads everything at once.
+        is_eager: bool,
     },
     /// `/raw/{room}`. The recorder is there from first to last and never sends.
     Relay { room: String, is_recorder: bool },
@@ -106,6 +108,8 @@ pub enum Event {
     Sent { conn: Conn, payload: Vec<u8> },
     /// It came out of one.
     Heard { conn: Conn, payload: Vec<u8> },
+    /// The client stops reading for a while.
+    Stalled { conn: Conn },
     /// The connection is over. `is_strict`: its client read all the time, did nothing wrong and did not end it.
     Ended {
         conn: Conn,
@@ -116,6 +120,8 @@ pub enum Event {
     Calm,
     /// Everything has come to rest.
     Done,
+    /// The server was told to stop.
+    Stopping,
 }
 
 /// What the limits of a run excuse.
@@ -139,6 +145,7 @@ pub struct Oracle {
     /// Logs were dropped because all together were too large.
     pub was_evicted: bool,
     is_calm: bool,
+    is_stopping: bool,
     /// Signals since the calm, with who sent them: nobody may miss one.
     calm_signals: Vec<(Conn, Log, String)>,
     logs: Logs,
@@ -155,6 +162,7 @@ impl Oracle {
             excuses,
             was_evicted: false,
             is_calm: false,
+            is_stopping: false,
             calm_signals: Vec::new(),
             logs: Logs::default(),
             chats: BTreeMap::new(),
@@ -204,8 +212,16 @@ impl Oracle {
                 close,
                 is_strict,
             } => self.ended(*conn, *close, *is_strict),
+            Event::Stalled { conn } => {
+                self.chat(*conn)?.0.stalled();
+                Ok(())
+            }
             Event::Calm => {
                 self.is_calm = true;
+                Ok(())
+            }
+            Event::Stopping => {
+                self.is_stopping = true;
                 Ok(())
             }
             Event::Done => self.done(),
@@ -214,8 +230,13 @@ impl Oracle {
 
     fn opened(&mut self, conn: Conn, purpose: &Purpose) -> Result<(), String> {
         match purpose {
-            Purpose::Chat { user, inbox_since } => {
-                let chat = Chat::new(conn, user.clone(), inbox_since.clone(), &mut self.logs);
+            Purpose::Chat {
+                user,
+                inbox_since,
+                is_eager,
+            } => {
+                let since = inbox_since.clone();
+                let chat = Chat::new(conn, user.clone(), since, *is_eager, &mut self.logs);
                 self.chats.insert(conn, chat);
             }
             Purpose::Relay { room, is_recorder } => self.relays.opened(conn, room, *is_recorder),
@@ -280,7 +301,12 @@ impl Oracle {
         self.over.insert(conn);
         self.relays.ended(conn);
         let is_refused = self.chats.get(&conn).is_some_and(Chat::is_refused);
-        if is_strict && !is_refused && !(close == Some(4200) && self.excuses.strict_stalls) {
+        let is_known = match close {
+            Some(1001) => self.is_stopping,
+            Some(4200) => self.excuses.strict_stalls,
+            Some(_) | None => false,
+        };
+        if is_strict && !is_refused && !is_known {
             return Err(format!("c{conn} was ended with {close:?} without a reason"));
         }
         Ok(())

@@ -15,6 +15,8 @@ pub struct Reader {
     next: u64,
     is_open: bool,
     skips_own: bool,
+    /// Something has come.
+    has_begun: bool,
 }
 
 impl Reader {
@@ -27,6 +29,7 @@ impl Reader {
             next: after + 1,
             is_open: false,
             skips_own,
+            has_begun: false,
         }
     }
 
@@ -46,12 +49,21 @@ impl Reader {
     }
 
     /// Messages from `first` to `last` will not come.
-    pub fn lost(&mut self, first: u64, last: u64, logs: &mut Logs) -> Result<(), String> {
+    ///
+    /// A reader that has begun and reads all the time loses nothing.
+    pub fn lost(
+        &mut self,
+        first: u64,
+        last: u64,
+        is_eager: bool,
+        logs: &mut Logs,
+    ) -> Result<(), String> {
         if last < first {
             return Err("a gap of nothing".to_owned());
         }
+        let is_eager = is_eager && self.has_begun;
         self.arrive_at(first, logs)?;
-        logs.lost(self.conn, &self.log, &self.epoch, first);
+        logs.lost(self.conn, &self.log, &self.epoch, first, is_eager);
         logs.reached(&self.log, &self.epoch, last);
         self.next = last + 1;
         Ok(())
@@ -82,6 +94,7 @@ impl Reader {
     /// Goes on to message `seq`: what lies between has to be its own.
     fn arrive_at(&mut self, seq: u64, logs: &mut Logs) -> Result<(), String> {
         let is_open = std::mem::replace(&mut self.is_open, false);
+        self.has_begun = true;
         if seq < self.next && !is_open {
             return Err(format!("{seq} after {} of {self:?}", self.next - 1));
         }
