@@ -83,6 +83,9 @@ pub const SEGMENT_BYTES: usize = 64 * 1024;
 pub const BURST_MS: u32 = 1000;
 /// How many tails a room keeps at most for such readers.
 pub const BURST_TAIL_COUNT_MAX: usize = 32;
+/// A deadline that is met so late, in milliseconds, was missed by the shard and not by the peer, which gets as long
+/// again.
+pub const STANDSTILL_MS: u32 = 1000;
 /// Passing frames (signals, presence) that one room takes between two passes of its fan-out, in bytes.
 pub const PASSING_BYTES_MAX: usize = 64 * 1024;
 /// Frames of one room that wait for their fan-out, in bytes, over which peers that send to the room are not read.

@@ -316,6 +316,10 @@ const TESTED: &[(&str, &str)] = &[
     ),
     ("BURST_MS", "slow_reader::the_others_do_not_notice_it"),
     (
+        "STANDSTILL_MS",
+        "sim::scenes::time_in_which_the_server_stood_still_is_not_silence",
+    ),
+    (
         "BURST_TAIL_COUNT_MAX",
         "slow_reader::it_is_told_what_it_missed",
     ),

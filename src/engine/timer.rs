@@ -2,7 +2,7 @@
 
 use super::{Engine, Socket};
 use crate::http::{Refusal, Reply};
-use crate::limits::REPLY_BYTES_MAX;
+use crate::limits::{REPLY_BYTES_MAX, STANDSTILL_MS};
 use crate::log::LogPort;
 use crate::peer::{Marks, Phase};
 use crate::slots::Slot;
@@ -29,7 +29,12 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             return;
         }
         peer.armed = 0;
-        if peer.deadline > now {
+        if now.saturating_sub(peer.deadline) >= ticks(STANDSTILL_MS) {
+            // The shard itself stood still, as in a suspended machine. That is nobody's silence: the peer was not
+            // asked, and what it sent is yet to come.
+            peer.heard = now;
+            self.arm(index, now + ticks(STANDSTILL_MS));
+        } else if peer.deadline > now {
             let deadline = peer.deadline;
             self.arm(index, deadline);
         } else if let Some(slot) = self.peers.slot_at(index) {

@@ -527,3 +527,18 @@ fn no_signal_is_lost_where_a_segment_ends() {
         assert_eq!(stage.count(|counters| counters.passing_dropped_total), 0);
     }
 }
+
+#[test]
+fn time_in_which_the_server_stood_still_is_not_silence() {
+    let limits = Limits::default();
+    let interval_ms = u64::from(limits.heartbeat_ms);
+    let mut stage = Stage::new(1, limits);
+    let ann = stage.enter(0, "/ws?user=ann");
+    stage.pause(3 * interval_ms);
+    assert_eq!(stage.close_code(ann), None);
+    stage.reads(ann, false);
+    // It was asked when the server went on, and is silent from now on.
+    stage.wait(3 * interval_ms);
+    stage.reads(ann, true);
+    assert_eq!(stage.close_code(ann), Some(4200));
+}

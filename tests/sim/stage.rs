@@ -152,6 +152,12 @@ impl Stage {
         self.net.now_ms = self.net.now_ms.max(end_ms);
     }
 
+    /// Time passes in which no shard runs.
+    pub fn pause(&mut self, ms: u64) {
+        self.rest();
+        self.net.now_ms += ms;
+    }
+
     /// Lets everything happen, then takes what a client was told since it was last asked.
     pub fn told(&mut self, place: Place) -> Vec<Told> {
         self.rest();

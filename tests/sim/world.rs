@@ -144,7 +144,8 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         self.net.now_ms += self.rng.below(self.plan.step_ms_max + 1) as u64;
         if self.rng.chance(self.plan.jumps) {
-            self.net.now_ms += self.rng.below(900) as u64;
+            let still_ms_max = *self.rng.pick(&[900, 900, 90_000]);
+            self.net.now_ms += self.rng.below(still_ms_max) as u64;
         }
         self.book.tell(|| format!("{} ms", self.net.now_ms));
         let (plan, net, book) = (&self.plan, &mut self.net, &mut self.book);
