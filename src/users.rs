@@ -8,6 +8,7 @@ use crate::log::Head;
 use crate::room::{Key, Space};
 use sha2::{Digest, Sha256};
 use slab::Slab;
+use smol_str::SmolStr;
 
 /// No user, and no connection.
 pub const NOBODY: u32 = u32::MAX;
@@ -49,11 +50,12 @@ pub enum Claim {
     },
 }
 
-/// One user, as a shard knows it. See [`Users`] for the index; both together stay within 80 bytes a user.
+/// One user, as a shard knows it. See [`Users`] for the index; both together stay within 88 bytes a user, with a name of up
+/// to 23 bytes.
 #[derive(Debug)]
 pub struct User {
     /// Its name.
-    pub name: Box<str>,
+    pub name: SmolStr,
     /// Of a claim: the hash of the session secret.
     pub secret: SecretHash,
     /// Where its inbox stands; epoch 0 until it is first needed.
@@ -72,7 +74,7 @@ pub struct User {
 
 /// Bytes of one entry in the index: the place and a byte of control.
 const INDEX_ENTRY_BYTES: usize = size_of::<u32>() + 1;
-const _: () = assert!(size_of::<User>() + INDEX_ENTRY_BYTES <= 80);
+const _: () = assert!(size_of::<User>() + INDEX_ENTRY_BYTES <= 88);
 
 /// The users of one shard, by place and by name.
 #[derive(Debug, Default)]
