@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use mio::net::TcpStream;
 
-use crate::wire;
+use crate::{deflate, wire};
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub enum Welcome {
 pub struct Connection {
     stream: TcpStream,
     stage: Stage,
+    /// Which of the crowd's destinations it goes to.
+    route: usize,
+    is_deflated: bool,
     /// The beginning of a frame that was cut.
     carry: Vec<u8>,
     /// What the socket did not take, from `unsent_at` on.
@@ -41,10 +44,12 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that is being made.
-    pub fn new(stream: TcpStream) -> Connection {
+    pub fn new(stream: TcpStream, route: usize) -> Connection {
         Connection {
             stream,
             stage: Stage::Connecting,
+            route,
+            is_deflated: false,
             carry: Vec::new(),
             unsent: Vec::new(),
             unsent_at: 0,
@@ -59,6 +64,11 @@ impl Connection {
     /// See [`Stage`].
     pub fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Which of the crowd's destinations it goes to.
+    pub fn route(&self) -> usize {
+        self.route
     }
 
     /// Whether something waits for the socket to take more.
@@ -141,7 +151,8 @@ impl Connection {
         }
     }
 
-    /// Takes what was read: hands the payload of each message to `message`, and keeps a frame that is cut.
+    /// Takes what was read: hands the payload of each message, and whether it is compressed, to `message`, and keeps a
+    /// frame that is cut.
     ///
     /// # Errors
     ///
@@ -150,15 +161,16 @@ impl Connection {
         &mut self,
         bytes: &[u8],
         welcome: Welcome,
-        mut message: impl FnMut(&[u8]),
+        mut message: impl FnMut(&[u8], bool),
     ) -> io::Result<()> {
         let mut rest = bytes;
         if self.stage == Stage::Upgrading {
-            let Some(length) = wire::accepted(rest)? else {
+            let Some(answer) = wire::accepted(rest)? else {
                 self.carry.extend_from_slice(rest);
                 return Ok(());
             };
-            rest = &rest[length..];
+            rest = &rest[answer.length..];
+            self.is_deflated = answer.is_deflated;
             self.stage = match welcome {
                 Welcome::Upgrade => Stage::Open,
                 Welcome::Joined => Stage::Joining,
@@ -166,8 +178,14 @@ impl Connection {
         }
         while let Some(head) = wire::head(rest)? {
             let payload = &rest[head.start..head.end];
+            if head.is_deflated && !self.is_deflated {
+                return Err(io::Error::other("compression was not agreed on"));
+            }
             match head.opcode {
-                wire::TEXT | wire::BINARY if self.stage == Stage::Open => message(payload),
+                wire::TEXT | wire::BINARY if self.stage == Stage::Open => {
+                    message(payload, head.is_deflated);
+                }
+                wire::TEXT if head.is_deflated => self.welcomed(&deflate::inflated(payload)?)?,
                 wire::TEXT => self.welcomed(payload)?,
                 opcode => self.control(opcode, payload)?,
             }

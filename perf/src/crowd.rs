@@ -11,22 +11,11 @@ use mio::{Events, Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Clock;
-use crate::connection::{Connection, Stage, Welcome};
+use crate::connection::{Connection, Stage};
+use crate::destination::{Destination, Route};
 use crate::limits::{CONNECTIONS_PER_ADDRESS, OPENING_COUNT_MAX, OPENING_MS, SCRATCH_BYTES};
-use crate::wire;
 
 const TIMER: Token = Token(usize::MAX);
-
-/// Where a crowd goes.
-#[derive(Clone, Debug)]
-pub struct Destination {
-    /// The server.
-    pub address: SocketAddr,
-    /// Path and query of the upgrade.
-    pub path: String,
-    /// When a connection is open.
-    pub welcome: Welcome,
-}
 
 /// A message that came.
 pub struct Arrival<'a> {
@@ -36,6 +25,8 @@ pub struct Arrival<'a> {
     pub at_ns: u64,
     /// What it says.
     pub payload: &'a [u8],
+    /// Whether that is compressed.
+    pub is_deflated: bool,
 }
 
 /// See the [module](self).
@@ -43,8 +34,7 @@ pub struct Crowd {
     clock: Clock,
     poll: Poll,
     events: Events,
-    destination: Destination,
-    request: Vec<u8>,
+    routes: Vec<Route>,
     connections: Vec<Option<Connection>>,
     open_count: usize,
     reads_total: u64,
@@ -61,18 +51,11 @@ impl Crowd {
     ///
     /// The address is not on this machine, or there is no poll to be had.
     pub fn new(clock: Clock, destination: Destination) -> io::Result<Crowd> {
-        let address = destination.address;
-        if !address.ip().is_loopback() {
-            return Err(io::Error::other(format!(
-                "{address} is not a loopback address, and nothing else is measured"
-            )));
-        }
         Ok(Crowd {
             clock,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
-            request: wire::request(&address.to_string(), &destination.path),
-            destination,
+            routes: vec![Route::new(destination)?],
             connections: Vec::new(),
             open_count: 0,
             reads_total: 0,
@@ -83,6 +66,16 @@ impl Crowd {
         })
     }
 
+    /// Lets connections that are opened from now on go somewhere else.
+    ///
+    /// # Errors
+    ///
+    /// The address is not on this machine.
+    pub fn head_for(&mut self, destination: Destination) -> io::Result<()> {
+        self.routes.push(Route::new(destination)?);
+        Ok(())
+    }
+
     /// Opens connections until there are `count`, a bounded number at a time.
     ///
     /// # Errors
@@ -91,11 +84,7 @@ impl Crowd {
     pub fn open(&mut self, count: usize) -> io::Result<()> {
         let deadline_ns = self.clock.now_ns() + (OPENING_MS + count as u64) * 1_000_000;
         while self.open_count < count {
-            while self.connections.len() < count
-                && self.connections.len() - self.open_count < OPENING_COUNT_MAX
-            {
-                self.connect()?;
-            }
+            self.begin(count)?;
             self.turn(Some(Duration::from_millis(100)), |_| ())?;
             if let Some(fault) = self.faults.first() {
                 return Err(io::Error::other(fault.clone()));
@@ -157,6 +146,28 @@ impl Crowd {
         }
         self.events = events;
         Ok(())
+    }
+
+    /// Opens connections without waiting for them, until `count` were made, as far as not too many are under way.
+    ///
+    /// # Errors
+    ///
+    /// The machine has no sockets left.
+    pub fn begin(&mut self, count: usize) -> io::Result<()> {
+        while self.connections.len() < count
+            && self.connections.len() - self.open_count < OPENING_COUNT_MAX
+        {
+            self.connect()?;
+        }
+        Ok(())
+    }
+
+    /// Never reads from a connection again. The server is not told.
+    pub fn stall(&mut self, index: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(index) {
+            // It was registered; and what is not, brings nothing either.
+            let _ = self.poll.registry().deregister(connection.stream_mut());
+        }
     }
 
     /// Sends frames on one connection.
@@ -228,7 +239,9 @@ impl Crowd {
 
     fn connect(&mut self) -> io::Result<()> {
         let index = self.connections.len();
-        let address = self.destination.address;
+        let route = self.routes.len() - 1;
+        let destination = &self.routes[route].destination;
+        let address = destination.address;
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -236,6 +249,9 @@ impl Crowd {
         )?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(bytes) = destination.receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
         if let Some(source) = source(address, index) {
             socket.bind(&source.into())?;
         }
@@ -252,7 +268,7 @@ impl Crowd {
         self.poll
             .registry()
             .register(&mut stream, Token(index), interest)?;
-        self.connections.push(Some(Connection::new(stream)));
+        self.connections.push(Some(Connection::new(stream, route)));
         Ok(())
     }
 
@@ -266,8 +282,9 @@ impl Crowd {
         let Some(Some(connection)) = self.connections.get_mut(index) else {
             return Ok(());
         };
+        let route = &self.routes[connection.route()];
         if is_writable && (connection.is_blocked() || connection.stage() == Stage::Connecting) {
-            connection.writable(&self.request)?;
+            connection.writable(&route.request)?;
         }
         let was_open = connection.stage() == Stage::Open;
         loop {
@@ -275,14 +292,15 @@ impl Crowd {
             if length > 0 {
                 self.reads_total += 1;
                 let at_ns = self.clock.now_ns();
-                let take = |payload: &[u8]| {
+                let take = |payload: &[u8], is_deflated| {
                     message(Arrival {
                         connection: index,
                         at_ns,
                         payload,
+                        is_deflated,
                     })
                 };
-                connection.take(&self.scratch[..length], self.destination.welcome, take)?;
+                connection.take(&self.scratch[..length], route.destination.welcome, take)?;
             }
             // A socket that was closed has its end still to be read, which no event tells again.
             if is_drained && (length == 0 || !is_closed) {
@@ -324,28 +342,6 @@ fn source(to: SocketAddr, index: usize) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn to(address: &str) -> Destination {
-        let address = address.parse().unwrap();
-        Destination {
-            address,
-            path: "/echo".into(),
-            welcome: Welcome::Upgrade,
-        }
-    }
-
-    #[test]
-    fn nothing_but_loopback_is_measured() {
-        for address in ["192.0.2.1:80", "[2001:db8::1]:80", "0.0.0.0:80"] {
-            assert!(
-                Crowd::new(Clock::start(), to(address)).is_err(),
-                "{address}"
-            );
-        }
-        for address in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"] {
-            assert!(Crowd::new(Clock::start(), to(address)).is_ok(), "{address}");
-        }
-    }
 
     #[test]
     fn many_connections_come_from_many_addresses() {

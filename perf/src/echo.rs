@@ -6,29 +6,29 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::clock::{Clock, until};
-use crate::connection::Welcome;
-use crate::crowd::{Crowd, Destination};
+use crate::crowd::Crowd;
+use crate::destination::Destination;
+use crate::fanout::Span;
 use crate::figures::{self, Figures};
 use crate::limits::{BATCH_BYTES, DRAIN_MS};
 use crate::process::Sample;
+use crate::room::Dialect;
 use crate::server::Server;
-use crate::stamp::{Dialect, Mould, Reading, Stamp};
+use crate::stamp::{Mould, Reading, Stamp};
 
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// Path of the upgrade.
+    pub path: String,
     /// Connections.
     pub connection_count: u32,
     /// Messages under way on each.
     pub depth: u32,
     /// Length of a message.
     pub message_bytes: usize,
-    /// Time for the server to come to rest, once everybody is there.
-    pub settle: Duration,
-    /// Time before the measurement, under the same load.
-    pub warm_up: Duration,
-    /// Time that is measured.
-    pub measure: Duration,
+    /// How long.
+    pub span: Span,
 }
 
 /// Runs a plan against a server.
@@ -37,21 +37,17 @@ pub struct Plan {
 ///
 /// The connections could not be opened, or the server is gone.
 pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
-    let destination = Destination {
-        address: server.address(),
-        path: "/echo".into(),
-        welcome: Welcome::Upgrade,
-    };
+    let destination = Destination::plain(server.address(), &plan.path);
     let mut crowd = Crowd::new(Clock::start(), destination)?;
     crowd.open(plan.connection_count as usize)?;
-    crowd.rest(plan.settle)?;
+    crowd.rest(plan.span.settle)?;
 
     let mut load = Load::new(plan, crowd);
-    load.go(plan.warm_up)?;
+    load.go(plan.span.warm_up)?;
     load.latencies.reset();
     let (server_start, client_start) = (server.sample()?, Sample::take(std::process::id())?);
     let (echoes_start, reads_start) = (load.echoes_total, load.crowd.reads_total());
-    load.go(plan.measure)?;
+    load.go(plan.span.measure)?;
     let server_used = server.sample()?.since(&server_start);
     let client_used = Sample::take(std::process::id())?.since(&client_start);
     let echoes = (load.echoes_total - echoes_start) as f64;
@@ -96,7 +92,7 @@ struct Load {
 
 impl Load {
     fn new(plan: &Plan, crowd: Crowd) -> Load {
-        let mould = Mould::new(Dialect::Bare, "", plan.message_bytes);
+        let mould = Mould::new(&Dialect::Bare, plan.message_bytes);
         let count = plan.connection_count as usize;
         Load {
             crowd,

@@ -4,10 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::connection::Welcome;
-use crate::crowd::{Crowd, Destination};
+use crate::crowd::Crowd;
 use crate::figures::Figures;
 use crate::process::Sample;
+use crate::room::Room;
 use crate::server::Server;
 
 /// What to do.
@@ -15,8 +15,8 @@ use crate::server::Server;
 pub struct Plan {
     /// Numbers of connections at which memory is read, rising.
     pub steps: Vec<u32>,
-    /// Path and query of the upgrade.
-    pub path: String,
+    /// Where they are.
+    pub room: Room,
     /// Time after each step before memory is read.
     pub settle: Duration,
     /// Time for which the CPU of the last step is measured.
@@ -29,17 +29,7 @@ pub struct Plan {
 ///
 /// The connections could not be opened, or the server is gone.
 pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
-    let welcome = if plan.path.starts_with("/ws") {
-        Welcome::Joined
-    } else {
-        Welcome::Upgrade
-    };
-    let destination = Destination {
-        address: server.address(),
-        path: plan.path.clone(),
-        welcome,
-    };
-    let mut crowd = Crowd::new(Clock::start(), destination)?;
+    let mut crowd = Crowd::new(Clock::start(), plan.room.at(server.address()))?;
     let mut figures = Figures::default();
     figures.add("rss_0_kib", server.memory()?.rss_kib as f64);
 

@@ -9,6 +9,8 @@ pub struct Ledger {
     next: Vec<u32>,
     /// What each member received, in its order, as a running hash.
     digests: Vec<u64>,
+    /// Members of whom something is expected.
+    live_count: usize,
     arrived_total: u64,
     skipped_total: u64,
     repeated_total: u64,
@@ -41,6 +43,7 @@ impl Ledger {
             publisher_count,
             next: vec![0; member_count * publisher_count],
             digests: vec![0; member_count],
+            live_count: member_count,
             arrived_total: 0,
             skipped_total: 0,
             repeated_total: 0,
@@ -83,12 +86,9 @@ impl Ledger {
         self.arrived_total
     }
 
-    /// Messages that should have arrived, where each publisher has sent so many.
-    pub fn expected_total(&self, sent: &[u32], audience: Audience) -> u64 {
-        let readers = audience.reader_count(u32::try_from(self.digests.len()).unwrap_or(u32::MAX));
-        sent.iter()
-            .map(|sent| u64::from(*sent) * u64::from(readers))
-            .sum()
+    /// Expects nothing any more of the members from `first` on.
+    pub fn dismiss(&mut self, first: usize) {
+        self.live_count = first;
     }
 
     /// What is wrong, where each publisher has sent so many.
@@ -114,25 +114,27 @@ impl Ledger {
     }
 
     /// Messages that some member has still to get.
-    fn missing_total(&self, sent: &[u32], audience: Audience) -> u64 {
+    pub fn missing_total(&self, sent: &[u32], audience: Audience) -> u64 {
         let rows = self.next.chunks(self.publisher_count).enumerate();
-        rows.flat_map(|(member, row)| {
-            row.iter()
-                .zip(sent)
-                .enumerate()
-                .map(move |(publisher, pair)| (member, publisher, pair))
-        })
-        .filter(|(member, publisher, _)| audience == Audience::All || member != publisher)
-        .map(|(_, _, (next, sent))| u64::from(sent.saturating_sub(*next)))
-        .sum()
+        rows.take(self.live_count)
+            .flat_map(|(member, row)| {
+                row.iter()
+                    .zip(sent)
+                    .enumerate()
+                    .map(move |(publisher, pair)| (member, publisher, pair))
+            })
+            .filter(|(member, publisher, _)| audience == Audience::All || member != publisher)
+            .map(|(_, _, (next, sent))| u64::from(sent.saturating_sub(*next)))
+            .sum()
     }
 
     /// Whether two members that get the same messages got them in another order.
     fn is_disordered(&self, audience: Audience) -> bool {
-        let same = match audience {
-            Audience::All => self.digests.as_slice(),
-            Audience::Others => self.digests.get(self.publisher_count..).unwrap_or_default(),
+        let first = match audience {
+            Audience::All => 0,
+            Audience::Others => self.publisher_count,
         };
+        let same = self.digests.get(first..self.live_count).unwrap_or_default();
         same.windows(2).any(|pair| pair[0] != pair[1])
     }
 }
@@ -173,8 +175,8 @@ mod tests {
     fn a_faultless_run_has_no_faults() {
         assert_eq!(faults(&all()), Vec::<String>::new());
         let ledger = Ledger::new(3, 2);
-        assert_eq!(ledger.expected_total(&[2, 2], Audience::All), 12);
-        assert_eq!(ledger.expected_total(&[2, 2], Audience::Others), 8);
+        assert_eq!(ledger.missing_total(&[2, 2], Audience::All), 12);
+        assert_eq!(ledger.missing_total(&[2, 2], Audience::Others), 8);
     }
 
     #[test]
@@ -201,6 +203,24 @@ mod tests {
             faults(&strange)
                 .contains(&"2 messages were changed, refused, or left out by a gap".into())
         );
+    }
+
+    #[test]
+    fn nothing_is_expected_of_those_who_were_dismissed() {
+        let mut ledger = Ledger::new(3, 1);
+        let stamp = |number| Stamp {
+            publisher: 0,
+            number,
+        };
+        for member in 0..3 {
+            ledger.enter(member, stamp(0));
+        }
+        ledger.dismiss(2);
+        for member in 0..2 {
+            ledger.enter(member, stamp(1));
+        }
+        assert_eq!(ledger.faults(&[2], Audience::All), Vec::<String>::new());
+        assert_eq!(ledger.missing_total(&[3], Audience::All), 2);
     }
 
     #[test]

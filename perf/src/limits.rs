@@ -14,8 +14,16 @@ pub const RATE_PER_S: RangeInclusive<i64> = 1..=100_000;
 pub const MESSAGE_BYTES: RangeInclusive<i64> = 16..=32_768;
 /// Length of a measurement, in seconds.
 pub const MEASURE_S: RangeInclusive<i64> = 1..=600;
+/// Share of members that stop reading, in per cent.
+pub const STALLED_PERCENT: RangeInclusive<i64> = 1..=90;
 /// Times that everything is repeated.
 pub const ROUND_COUNT: RangeInclusive<i64> = 1..=99;
+
+/// Share of the time for which either side may wait for a core that others have, in per cent. Beyond it a comparison
+/// measures again.
+pub const WAITED_PERCENT_MAX: f64 = 10.0;
+/// Times that a comparison tries.
+pub const TRY_COUNT_MAX: u32 = 3;
 
 /// Connections whose handshake is under way at the same time.
 pub const OPENING_COUNT_MAX: usize = 256;
@@ -36,3 +44,7 @@ pub const BATCH_BYTES: usize = 64 * 1024;
 pub const FRAME_BYTES_MAX: u64 = 128 * 1024;
 /// Longest latency that is told apart from longer ones, in nanoseconds.
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// Messages of a room whose compressed bytes are remembered, to compare those of the next member with.
+pub const SEEN_COUNT: usize = 16 * 1024;
+/// Receive buffer of a member that will stop reading, in bytes, so that it is full soon.
+pub const STALLED_RECEIVE_BYTES: usize = 4096;

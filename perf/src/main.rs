@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo build --release --workspace
+//! target/release/roomcast-perf compare --rounds 3
 //! target/release/roomcast-perf fanout --members 5000 --rate 20 --bytes 128
 //! target/release/roomcast-perf fanout --members 500 --in-flight 16 --endpoint ws,raw \
 //!     --server target/release/roomcast --server bare --rounds 5
@@ -9,26 +10,38 @@
 //! target/release/roomcast-perf idle --members 1000,5000,18000
 //! ```
 //!
-//! A [`crowd`] is all client connections on one poll; [`fanout`], [`echo`] and [`idle`] are what it can do, and
-//! give [`figures`]; [`server`] starts what is measured; [`bare`] is the limit to compare with. On a
-//! machine that has other things to do, `chrt -f 1` before the command keeps both sides' cores for them.
+//! A [`crowd`] is all client connections on one poll, and a [`load`] what they do in a [`room`]; [`fanout`],
+//! [`stalled`], [`churn`], [`echo`] and [`idle`] are the measurements, which give [`figures`]; [`server`] starts what is
+//! measured; [`peers`] are what to compare with, of which [`bare`](peers::bare) is the limit; [`compare`] does all of
+//! it. On a machine that has other things to do, `chrt -f 1` before the command keeps both sides' cores for them.
+//! `perf/README.md` tells how to read what comes out.
 
 mod args;
-mod bare;
+mod calls;
+mod churn;
 mod clock;
+mod compare;
 mod connection;
 mod cores;
 mod crowd;
+mod deflate;
+mod destination;
 mod echo;
 mod fanout;
 mod figures;
 mod idle;
 mod ledger;
 mod limits;
+mod load;
 mod pace;
+mod peers;
 mod process;
+mod progress;
 mod report;
+mod room;
 mod server;
+mod snapshot;
+mod stalled;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -43,21 +56,29 @@ use args::{Arguments, Command, Common, Contestant, Endpoint};
 use figures::Figures;
 use report::{Column, Report};
 use server::Server;
-use stamp::Dialect;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match &arguments.command {
-        Command::Fanout(fanout) => compare(&fanout.common, &fanout.endpoint, |dialect, server| {
-            fanout::run(&fanout.plan(dialect), server)
+    let result = match &Arguments::parse().command {
+        Command::Compare(all) => compare::run(all),
+        Command::Fanout(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
+            fanout::run(&it.plan(one.room.clone()), server)
         }),
-        Command::Echo(echo) => compare(&echo.common, &[Endpoint::Raw], |_, server| {
-            echo::run(&echo.plan(), server)
+        Command::Stalled(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
+            stalled::run(&it.plan(one.room.clone()), server)
         }),
-        Command::Idle(idle) => compare(&idle.common, &idle.endpoint, |dialect, server| {
-            idle::run(&idle.plan(dialect), server)
+        Command::Echo(it) => take_turns(&it.common, &[Endpoint::Raw], |one, server| {
+            echo::run(&it.plan(one.echo_path()), server)
         }),
-        Command::Bare => serve(),
+        Command::Idle(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
+            idle::run(&it.plan(one.room.clone()), server)
+        }),
+        Command::Burst(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
+            churn::burst(&it.plan(one.room.clone()), server)
+        }),
+        Command::Arrivals(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
+            churn::arrivals(&it.plan(one.room.clone()), server)
+        }),
+        Command::Serve { peer } => peer.serve().map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,
@@ -69,10 +90,10 @@ fn main() -> ExitCode {
 }
 
 /// Lets the servers take turns, and shows what came of it.
-fn compare(
+fn take_turns(
     common: &Common,
     endpoints: &[Endpoint],
-    run: impl Fn(Dialect, &Server) -> io::Result<Figures>,
+    run: impl Fn(&Contestant, &Server) -> io::Result<Figures>,
 ) -> io::Result<ExitCode> {
     cores::raise_descriptor_limit()?;
     let (contestants, setting) = (common.contestants(endpoints), common.setting());
@@ -85,7 +106,7 @@ fn compare(
         for (contestant, column) in contestants.iter().zip(&mut columns) {
             eprintln!("round {round} of {}: {}", common.rounds, column.name);
             let server = Server::start(&contestant.choice, &setting)?;
-            column.rounds.push(run(contestant.dialect, &server)?);
+            column.rounds.push(run(contestant, &server)?);
             server.stop()?;
         }
     }
@@ -103,14 +124,4 @@ fn show(report: &Report, common: &Common) -> io::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
-}
-
-fn serve() -> io::Result<ExitCode> {
-    let bare = bare::Bare::listen()?;
-    let mut out = io::stdout().lock();
-    writeln!(out, "listening on http://{}", bare.address()?)?;
-    out.flush()?;
-    drop(out);
-    bare.run()?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -37,6 +37,11 @@ impl Schedule {
         self.start_ns + place * self.interval_ns
     }
 
+    /// Goes on after a pause: the next message, of which there were `sent_total` before, is due an interval from now.
+    pub fn resume(&mut self, now_ns: u64, sent_total: u64) {
+        self.start_ns = (now_ns + self.interval_ns).saturating_sub(sent_total * self.interval_ns);
+    }
+
     /// A timer that fires at the time of every message from now on.
     ///
     /// # Errors
@@ -137,6 +142,14 @@ mod tests {
             [due(0, 0), due(1, 0), due(0, 1), due(1, 1)],
             [1000, 2000, 3000, 4000]
         );
+    }
+
+    #[test]
+    fn a_pause_makes_nothing_late() {
+        let mut schedule = Schedule::new(1000, 1_000_000, 2);
+        schedule.resume(9000, 3);
+        let due = |publisher, number| schedule.due_ns(Stamp { publisher, number });
+        assert_eq!([due(1, 1), due(0, 2)], [10_000, 11_000]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::figures::Figures;
+use crate::figures::{Bottleneck, Figures};
 
 /// The rounds of one server.
 pub struct Column {
@@ -16,10 +16,13 @@ pub struct Column {
 
 /// One number over all rounds of one server.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub struct Spread {
+    /// The middle one.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The most.
+    pub max: f64,
 }
 
 /// See the [module](self).
@@ -84,17 +87,9 @@ impl Report {
     }
 }
 
-impl Column {
-    fn values(&self, name: &str) -> Vec<f64> {
-        let numbers = self.rounds.iter().flat_map(|round| &round.numbers);
-        numbers
-            .filter(|(other, _)| other == name)
-            .map(|(_, value)| *value)
-            .collect()
-    }
-
-    fn spread(&self, name: &str) -> Option<Spread> {
-        let mut values = self.values(name);
+impl Spread {
+    /// None where there are no values.
+    fn of(mut values: Vec<f64>) -> Option<Spread> {
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -104,6 +99,49 @@ impl Column {
             (values[middle - 1] + values[middle]) / 2.0
         };
         Some(Spread { median, min, max })
+    }
+}
+
+impl Column {
+    fn values(&self, name: &str) -> Vec<f64> {
+        let numbers = self.rounds.iter().flat_map(|round| &round.numbers);
+        numbers
+            .filter(|(other, _)| other == name)
+            .map(|(_, value)| *value)
+            .collect()
+    }
+
+    /// A number over all rounds, by its name.
+    pub fn spread(&self, name: &str) -> Option<Spread> {
+        Spread::of(self.values(name))
+    }
+
+    /// How latencies are distributed: shares, and the median of the milliseconds within which they arrived.
+    pub fn distribution(&self) -> Vec<(f64, f64)> {
+        let shares = self.rounds.first().map(|round| &round.distribution);
+        let shares = shares.into_iter().flatten().enumerate();
+        shares
+            .filter_map(|(place, (share, _))| {
+                let rounds = self.rounds.iter();
+                let values = rounds.filter_map(|round| round.distribution.get(place));
+                Some((
+                    *share,
+                    Spread::of(values.map(|(_, ms)| *ms).collect())?.median,
+                ))
+            })
+            .collect()
+    }
+
+    /// Which side was at its limit, in the middle of all rounds.
+    pub fn bottleneck(&self) -> Bottleneck {
+        let busy = |side: &str| {
+            let percent = |what: &str| {
+                let spread = self.spread(&format!("{side}_{what}_percent"));
+                spread.map_or(0.0, |spread| spread.median)
+            };
+            percent("cpu") + percent("waited")
+        };
+        Bottleneck::of(busy("server"), busy("client"))
     }
 
     fn words(&self, out: &mut String) {
@@ -136,6 +174,7 @@ impl Column {
         json!({
             "name": self.name,
             "figures": figures,
+            "latency_distribution": self.distribution(),
             "notes": words(|round| &round.notes),
             "faults": words(|round| &round.faults),
         })
@@ -143,7 +182,7 @@ impl Column {
 }
 
 /// A number in about four digits.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value.abs() {
         0.0 => "0".into(),
         size if size >= 1000.0 => format!("{value:.0}"),
@@ -154,7 +193,7 @@ fn short(value: f64) -> String {
 }
 
 /// What this runs on.
-fn machine() -> String {
+pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpus = read("/proc/cpuinfo");
     let model = cpus

@@ -8,24 +8,37 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::args::Endpoint;
 use crate::cores;
 use crate::limits::STOP_MS;
+use crate::peers::Peer;
 use crate::process::{self, Memory, Sample};
+use crate::room::{Dialect, Room};
 
 /// Which server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// roomcast, from this file.
     Roomcast(PathBuf),
-    /// The loop in this program that does nothing but what it must: see [`bare`](crate::bare).
-    Bare,
+    /// One that this program has in itself.
+    Peer(Peer),
+    /// Another program that says where it listens like roomcast does, and has `/raw/ROOM` and `/echo`.
+    Program(PathBuf),
     /// One that runs already.
-    Running {
-        /// Where it listens.
-        address: SocketAddr,
-        /// Its process.
-        pid: u32,
-    },
+    Running(Running),
+}
+
+/// A server that runs already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// What to call it.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process.
+    pub pid: u32,
+    /// Where its room is, and how to publish there.
+    pub room: Room,
 }
 
 /// Where and how a server is started.
@@ -49,33 +62,53 @@ pub struct Server {
 }
 
 impl Choice {
-    /// Reads `bare`, or the path of a roomcast.
+    /// Reads the name of a peer, `program:` and a path, or the path of a roomcast.
     pub fn named(name: &str) -> Choice {
-        match name {
-            "bare" => Choice::Bare,
-            path => Choice::Roomcast(path.into()),
+        match (Peer::named(name), name.strip_prefix("program:")) {
+            (Some(peer), _) => Choice::Peer(peer),
+            (None, Some(path)) => Choice::Program(path.into()),
+            (None, None) => Choice::Roomcast(name.into()),
         }
     }
 
     /// What it is called in a table.
     pub fn name(&self) -> String {
         match self {
-            Choice::Roomcast(path) => path
+            Choice::Roomcast(path) | Choice::Program(path) => path
                 .file_name()
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            Choice::Bare => "bare".into(),
-            Choice::Running { address, .. } => address.to_string(),
+            Choice::Peer(peer) => peer.name().into(),
+            Choice::Running(running) => running.name.clone(),
         }
     }
 
     /// Whether it speaks `roomcast.v1`, or only relays.
     pub fn chats(&self) -> bool {
         match self {
-            Choice::Roomcast(_) | Choice::Running { .. } => true,
-            Choice::Bare => false,
+            Choice::Roomcast(_) => true,
+            Choice::Running(running) => running.room.dialect == Dialect::Chat,
+            Choice::Peer(_) | Choice::Program(_) => false,
         }
+    }
+
+    /// Where its room is.
+    pub fn room(&self, endpoint: Endpoint) -> Room {
+        match (self, endpoint) {
+            (Choice::Running(running), _) => running.room.clone(),
+            (Choice::Roomcast(_), Endpoint::Ws) => Room::chat(),
+            (Choice::Roomcast(_) | Choice::Peer(_) | Choice::Program(_), _) => Room::raw(),
+        }
+    }
+
+    fn command(&self, setting: &Setting) -> io::Result<Option<Command>> {
+        Ok(match self {
+            Choice::Roomcast(path) => Some(roomcast(path, setting)),
+            Choice::Peer(peer) => Some(peer.command()?),
+            Choice::Program(path) => Some(Command::new(path)),
+            Choice::Running(_) => None,
+        })
     }
 }
 
@@ -86,21 +119,8 @@ impl Server {
     ///
     /// There is no such server, or it does not start.
     pub fn start(choice: &Choice, setting: &Setting) -> io::Result<Server> {
-        let mut command = match choice {
-            Choice::Roomcast(path) => roomcast(path, setting),
-            Choice::Bare => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.arg("bare");
-                command
-            }
-            Choice::Running { address, pid } => {
-                cores::pin(&setting.client_cores)?;
-                return Ok(Server {
-                    address: *address,
-                    pid: *pid,
-                    child: None,
-                });
-            }
+        let Some(mut command) = choice.command(setting)? else {
+            return Server::running(choice, setting);
         };
         // The child inherits the cores of this thread.
         cores::pin(&setting.server_cores)?;
@@ -110,6 +130,20 @@ impl Server {
             io::Error::other(format!("{} does not start: {error}", choice.name()))
         })?;
         Server::listening(child)
+    }
+
+    /// One that runs already is kept to its cores too.
+    fn running(choice: &Choice, setting: &Setting) -> io::Result<Server> {
+        let Choice::Running(running) = choice else {
+            return Err(io::Error::other("this server has still to be started"));
+        };
+        cores::pin(&setting.client_cores)?;
+        cores::pin_process(running.pid, &setting.server_cores)?;
+        Ok(Server {
+            address: running.address,
+            pid: running.pid,
+            child: None,
+        })
     }
 
     /// Waits for the line that says where a server listens.
@@ -140,6 +174,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// See [`Sample::take`].

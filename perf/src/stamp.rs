@@ -1,16 +1,8 @@
 //! What is sent, and how it is known again: every message carries who sent it and its number, and is filled up with
 //! bytes that every reader compares.
 
+use crate::room::{Dialect, ROOM};
 use crate::wire;
-
-/// How messages look on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// The stamp is the message, on the way there and back.
-    Bare,
-    /// The stamp is the `content` of a message of `roomcast.v1`.
-    Chat,
-}
 
 /// Who sent a message, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,29 +40,23 @@ const STAMP_BYTES: usize = 14;
 const CONTENT: &[u8] = b"\"content\":\"";
 
 impl Mould {
-    /// A mould for messages of `bytes` bytes, of which the stamp is a part. For [`Dialect::Chat`] it is the length of
-    /// the text in `content`.
-    pub fn new(dialect: Dialect, room: &str, bytes: usize) -> Mould {
+    /// A mould for messages of `bytes` bytes, of which the stamp is a part. For all but [`Dialect::Bare`] that is the
+    /// length of the text inside.
+    pub fn new(dialect: &Dialect, bytes: usize) -> Mould {
         let filler: Vec<u8> = (b'a'..=b'z')
             .cycle()
             .take(bytes.saturating_sub(STAMP_BYTES))
             .collect();
-        let mut payload = Vec::new();
-        if dialect == Dialect::Chat {
-            payload.extend_from_slice(
-                format!("{{\"type\":\"message\",\"room_id\":\"{room}\",\"content\":\"").as_bytes(),
-            );
-        }
+        let (before, behind) = surroundings(dialect);
+        let mut payload = before.into_bytes();
         let payload_at = payload.len();
         payload.extend_from_slice(b"p0000n00000000");
         payload.extend_from_slice(&filler);
-        if dialect == Dialect::Chat {
-            payload.extend_from_slice(b"\"}");
-        }
+        payload.extend_from_slice(behind.as_bytes());
         let mut frame = Vec::new();
         let start = wire::encode_masked(wire::TEXT, &payload, &mut frame);
         Mould {
-            dialect,
+            dialect: dialect.clone(),
             filler,
             frame,
             at: start + payload_at,
@@ -107,7 +93,7 @@ impl Mould {
 
     /// Reads what a server sent.
     pub fn read(&self, payload: &[u8]) -> Reading {
-        match self.dialect {
+        match &self.dialect {
             Dialect::Bare => self
                 .read_stamp(payload, b"")
                 .map_or(Reading::Wrong, Reading::Message),
@@ -120,7 +106,15 @@ impl Mould {
             Dialect::Chat if payload.starts_with(b"{\"type\":\"error\"") => Reading::Wrong,
             Dialect::Chat if payload.starts_with(b"{\"type\":\"gap\"") => Reading::Wrong,
             Dialect::Chat => Reading::Other,
+            Dialect::Template { .. } => self.find(payload).map_or(Reading::Other, Reading::Message),
         }
+    }
+
+    /// Looks for a stamp anywhere: the first filler with a stamp before it.
+    fn find(&self, payload: &[u8]) -> Option<Stamp> {
+        let at = memchr::memmem::find(payload, &self.filler)?;
+        let start = at.checked_sub(STAMP_BYTES)?;
+        self.read_stamp(payload.get(start..at + self.filler.len())?, b"")
     }
 
     /// Reads a stamp with its filler, and what has to follow.
@@ -138,6 +132,18 @@ impl Mould {
             publisher: read_hex(&stamp[1..5])?,
             number: read_hex(&stamp[6..])?,
         })
+    }
+}
+
+/// What stands before and behind a stamp when it is sent.
+fn surroundings(dialect: &Dialect) -> (String, String) {
+    match dialect {
+        Dialect::Bare => (String::new(), String::new()),
+        Dialect::Chat => (
+            format!("{{\"type\":\"message\",\"room_id\":\"{ROOM}\",\"content\":\""),
+            "\"}".into(),
+        ),
+        Dialect::Template { before, behind } => (before.clone(), behind.clone()),
     }
 }
 
@@ -181,7 +187,7 @@ mod tests {
     #[test]
     fn every_stamp_is_read_back() {
         for bytes in [16, 17, 128, 200, 32_768] {
-            let mould = Mould::new(Dialect::Bare, "", bytes);
+            let mould = Mould::new(&Dialect::Bare, bytes);
             for (publisher, number) in [(0, 0), (63, 1), (0xfedc, 0x89ab_cdef), (1, u32::MAX)] {
                 let stamp = Stamp { publisher, number };
                 let payload = payload(&mould, stamp);
@@ -193,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_stamp_is_found_in_a_chat_message() {
-        let mould = Mould::new(Dialect::Chat, "perf", 128);
+        let mould = Mould::new(&Dialect::Chat, 128);
         let stamp = Stamp {
             publisher: 5,
             number: 77,
@@ -215,8 +221,23 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_is_found_wherever_a_stranger_puts_it() {
+        let publish = Dialect::template("[\"say\",\"{}\"]").unwrap();
+        let mould = Mould::new(&publish, 40);
+        let stamp = Stamp {
+            publisher: 3,
+            number: 4,
+        };
+        let sent = String::from_utf8(payload(&mould, stamp)).unwrap();
+        assert!(sent.starts_with("[\"say\",\"p0003n"));
+        let received = format!("{{\"from\":\"abc\",\"said\":{sent}}}");
+        assert_eq!(mould.read(received.as_bytes()), Reading::Message(stamp));
+        assert_eq!(mould.read(b"{\"hello\":1}"), Reading::Other);
+    }
+
+    #[test]
     fn a_changed_message_is_wrong_wherever_it_changed() {
-        let mould = Mould::new(Dialect::Bare, "", 64);
+        let mould = Mould::new(&Dialect::Bare, 64);
         let stamp = Stamp {
             publisher: 1,
             number: 2,

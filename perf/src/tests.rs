@@ -1,28 +1,56 @@
 //! Whole runs against the bare server, small and short: they show that the two understand each other, not how fast
 //! they are.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::bare::Bare;
-use crate::fanout::Pace;
+use crate::fanout::Span;
 use crate::figures::Figures;
-use crate::server::{Choice, Server, Setting};
-use crate::stamp::Dialect;
-use crate::{echo, fanout, idle};
+use crate::load::{Pace, Shape};
+use crate::peers::bare::Bare;
+use crate::room::Room;
+use crate::server::{Choice, Running, Server, Setting};
+use crate::{churn, echo, fanout, idle, stalled};
 
 /// A bare server on a thread of this process, which serves until the tests are over.
 fn server() -> Server {
     let bare = Bare::listen().unwrap();
     let address = bare.address().unwrap();
     std::thread::spawn(|| bare.run());
+    running(address)
+}
+
+fn running(address: SocketAddr) -> Server {
+    let running = Running {
+        name: "bare".into(),
+        address,
+        pid: std::process::id(),
+        room: Room::raw(),
+    };
     let setting = Setting {
         server_cores: Vec::new(),
         client_cores: Vec::new(),
         shard_count: 1,
         arguments: Vec::new(),
     };
-    let pid = std::process::id();
-    Server::start(&Choice::Running { address, pid }, &setting).unwrap()
+    Server::start(&Choice::Running(running), &setting).unwrap()
+}
+
+const SPAN: Span = Span {
+    settle: Duration::ZERO,
+    warm_up: Duration::from_millis(50),
+    measure: Duration::from_millis(300),
+    calls: false,
+};
+
+fn shape(publisher_count: u32, message_bytes: usize, pace: Pace) -> Shape {
+    Shape {
+        room: Room::raw(),
+        member_count: 20,
+        publisher_count,
+        message_bytes,
+        pace,
+    }
 }
 
 fn number(figures: &Figures, name: &str) -> f64 {
@@ -35,14 +63,9 @@ fn number(figures: &Figures, name: &str) -> f64 {
 
 fn fan_out(publisher_count: u32, message_bytes: usize, pace: Pace) -> Figures {
     let plan = fanout::Plan {
-        member_count: 20,
-        publisher_count,
-        dialect: Dialect::Bare,
-        message_bytes,
-        pace,
-        settle: Duration::ZERO,
-        warm_up: Duration::from_millis(50),
-        measure: Duration::from_millis(300),
+        shape: shape(publisher_count, message_bytes, pace),
+        deflate: false,
+        span: SPAN,
     };
     fanout::run(&plan, &server()).unwrap()
 }
@@ -81,12 +104,11 @@ fn a_closed_loop_loses_nothing_whatever_is_under_way() {
 fn echoes_come_back() {
     for (depth, message_bytes) in [(1, 16), (64, 16), (64, 20_000)] {
         let plan = echo::Plan {
+            path: "/echo".into(),
             connection_count: 10,
             depth,
             message_bytes,
-            settle: Duration::ZERO,
-            warm_up: Duration::from_millis(50),
-            measure: Duration::from_millis(200),
+            span: SPAN,
         };
         let figures = echo::run(&plan, &server()).unwrap();
         assert!(
@@ -100,7 +122,7 @@ fn echoes_come_back() {
 fn idle_connections_are_counted_in_steps() {
     let plan = idle::Plan {
         steps: vec![5, 300],
-        path: "/raw/perf".into(),
+        room: Room::raw(),
         settle: Duration::from_millis(20),
         measure: Duration::from_millis(100),
     };
@@ -109,24 +131,53 @@ fn idle_connections_are_counted_in_steps() {
 }
 
 #[test]
+fn members_that_stall_are_not_waited_for() {
+    let plan = stalled::Plan {
+        shape: shape(1, 128, Pace::Open { rate_per_s: 100 }),
+        stalled_count: 2,
+        span: SPAN,
+    };
+    let figures = stalled::run(&plan, &server()).unwrap();
+    assert_eq!(number(&figures, "stalled_members"), 2.0);
+    // 0.3 s at this rate, to the 17 others that read.
+    assert!(
+        number(&figures, "deliveries_per_s") >= 90.0 * 17.0,
+        "{figures:?}"
+    );
+}
+
+#[test]
+fn a_burst_comes_and_goes() {
+    let plan = churn::Burst {
+        room: Room::raw(),
+        connection_count: 300,
+        settle: Duration::from_millis(20),
+    };
+    let figures = churn::burst(&plan, &server()).unwrap();
+    assert!(number(&figures, "handshakes_per_s") > 0.0);
+}
+
+#[test]
+fn others_arrive_beside_a_room_at_work() {
+    let plan = churn::Arrivals {
+        shape: shape(1, 128, Pace::Open { rate_per_s: 100 }),
+        arrival_count: 100,
+        within: Duration::from_millis(200),
+        span: SPAN,
+    };
+    let figures = churn::arrivals(&plan, &server()).unwrap();
+    assert!(number(&figures, "arrivals_within_s") <= 0.4, "{figures:?}");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_an_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let choice = Choice::Running {
-        address,
-        pid: std::process::id(),
-    };
-    let setting = Setting {
-        server_cores: Vec::new(),
-        client_cores: Vec::new(),
-        shard_count: 1,
-        arguments: Vec::new(),
-    };
-    let server = Server::start(&choice, &setting).unwrap();
+    let server = running(address);
     let plan = idle::Plan {
         steps: vec![1],
-        path: "/raw/perf".into(),
+        room: Room::raw(),
         settle: Duration::ZERO,
         measure: Duration::ZERO,
     };

@@ -1,4 +1,5 @@
-//! WebSocket frames and the handshake (RFC 6455), as far as a measurement needs them: whole messages, no extensions.
+//! WebSocket frames and the handshake (RFC 6455), as far as a measurement needs them: whole messages, compressed
+//! (RFC 7692) where that was asked for.
 
 use std::io;
 
@@ -28,6 +29,8 @@ pub const MASK: [u8; 4] = [0x5a, 0xc3, 0x96, 0x0f];
 pub struct Head {
     /// What the frame is.
     pub opcode: u8,
+    /// Whether the payload is compressed.
+    pub is_deflated: bool,
     /// The mask, where there is one.
     pub mask: Option<[u8; 4]>,
     /// Where the payload begins.
@@ -40,15 +43,13 @@ pub struct Head {
 ///
 /// # Errors
 ///
-/// The frame is a fragment, uses an extension, or is longer than anything that was asked for.
+/// The frame is a fragment, uses an unknown extension, or is longer than anything that was asked for.
 pub fn head(bytes: &[u8]) -> io::Result<Option<Head>> {
     let [first, second, rest @ ..] = bytes else {
         return Ok(None);
     };
-    if first & 0xf0 != 0x80 {
-        let text = format!(
-            "a frame begins with {first:#04x}: fragments and extensions were not asked for"
-        );
+    if first & 0xb0 != 0x80 {
+        let text = format!("a frame begins with {first:#04x}: fragments were not asked for");
         return Err(io::Error::other(text));
     }
     let (length, extended) = match second & 0x7f {
@@ -79,6 +80,7 @@ pub fn head(bytes: &[u8]) -> io::Result<Option<Head>> {
     let end = start + length as usize;
     let head = Head {
         opcode: first & 0x0f,
+        is_deflated: first & 0x40 != 0,
         mask,
         start,
         end,
@@ -120,21 +122,34 @@ fn encode_length(opcode: u8, length: usize, masked: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// A request to upgrade.
-pub fn request(host: &str, path: &str) -> Vec<u8> {
+/// A request to upgrade. With `deflate` it offers compression of each message by itself.
+pub fn request(host: &str, path: &str, deflate: bool) -> Vec<u8> {
+    let offer = if deflate { OFFER } else { "" };
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+         Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
     )
     .into_bytes()
 }
 
-/// Reads the answer to [`request`]. Some once it is there, with its length.
+const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+                     client_no_context_takeover\r\n";
+
+/// The answer to an upgrade.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its length.
+    pub length: usize,
+    /// Whether the server took the offer to compress.
+    pub is_deflated: bool,
+}
+
+/// Reads the answer to [`request`]. Some once it is there.
 ///
 /// # Errors
 ///
 /// The answer is no, or makes no sense.
-pub fn accepted(bytes: &[u8]) -> io::Result<Option<usize>> {
+pub fn accepted(bytes: &[u8]) -> io::Result<Option<Accepted>> {
     let Some(length) = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4) else {
         return if bytes.len() > 16 * 1024 {
             Err(io::Error::other("the answer to the upgrade does not end"))
@@ -144,7 +159,10 @@ pub fn accepted(bytes: &[u8]) -> io::Result<Option<usize>> {
     };
     let text = String::from_utf8_lossy(&bytes[..length]);
     if text.starts_with("HTTP/1.1 101 ") && text.contains(ACCEPT) {
-        return Ok(Some(length));
+        return Ok(Some(Accepted {
+            length,
+            is_deflated: text.contains("permessage-deflate"),
+        }));
     }
     let line = text.lines().next().unwrap_or_default();
     Err(io::Error::other(format!("the upgrade was refused: {line}")))
@@ -193,7 +211,7 @@ mod tests {
     fn what_was_not_asked_for_is_refused() {
         for frame in [
             &[0x01u8, 1][..],
-            &[0xc1, 1],
+            &[0xa1, 1],
             &[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0],
         ] {
             assert!(head(frame).is_err(), "{frame:?}");
@@ -204,7 +222,12 @@ mod tests {
     fn only_the_right_answer_opens() {
         let yes =
             format!("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n");
-        assert_eq!(accepted(yes.as_bytes()).unwrap(), Some(yes.len()));
+        let found = accepted(yes.as_bytes()).unwrap();
+        let plain = Accepted {
+            length: yes.len(),
+            is_deflated: false,
+        };
+        assert_eq!(found, Some(plain));
         assert_eq!(accepted(&yes.as_bytes()[..yes.len() - 1]).unwrap(), None);
         assert!(accepted(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").is_err());
         assert!(accepted(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").is_err());

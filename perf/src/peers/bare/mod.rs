@@ -1,6 +1,6 @@
 //! The least that a server can do: one poll, one `write` for each member and turn, nothing else. What it uses is what
-//! the kernel takes, so it is the limit that others are compared with. `/raw/…` is one room for everybody; `/echo`
-//! sends back. It trusts its peers, and serves only loopback.
+//! the kernel takes, so it is the limit that others are compared with. `/raw/…` is one room for everybody, but for those
+//! who wait in `/raw/arrivals`; `/echo` sends back. It trusts its peers, and serves only loopback.
 
 mod member;
 
@@ -11,9 +11,9 @@ use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
-use crate::cores;
 use crate::wire;
-use member::{Member, Mode};
+use member::Member;
+pub use member::Mode;
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -46,12 +46,7 @@ impl Bare {
     ///
     /// There is none to be had.
     pub fn listen() -> io::Result<Bare> {
-        cores::raise_descriptor_limit()?;
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-        socket.listen(4096)?;
-        socket.set_nonblocking(true)?;
-        let mut listener = TcpListener::from_std(socket.into());
+        let mut listener = TcpListener::from_std(super::listener()?);
         let poll = Poll::new()?;
         poll.registry()
             .register(&mut listener, LISTENER, Interest::READABLE)?;
@@ -156,7 +151,7 @@ impl Bare {
                     member.send(self.frames.get(start..).unwrap_or_default())?;
                     self.frames.truncate(start);
                 }
-                Mode::Http | Mode::Room | Mode::Echo => {}
+                Mode::Http | Mode::Room | Mode::Echo | Mode::Aside => {}
             }
             if is_drained {
                 return Ok(());
@@ -206,14 +201,20 @@ impl Bare {
 }
 
 /// The end of the request, and what it asks for.
-fn requested(head: &[u8]) -> Option<(usize, Mode)> {
+pub fn requested(head: &[u8]) -> Option<(usize, Mode)> {
     let end = memchr::memmem::find(head, b"\r\n\r\n")? + 4;
-    let is_echo = head.starts_with(b"GET /echo ");
-    Some((end, if is_echo { Mode::Echo } else { Mode::Room }))
+    let mode = if head.starts_with(b"GET /echo ") {
+        Mode::Echo
+    } else if head.starts_with(b"GET /raw/arrivals ") {
+        Mode::Aside
+    } else {
+        Mode::Room
+    };
+    Some((end, mode))
 }
 
 /// The answer to every request: every request of this program has the same key.
-fn answer() -> String {
+pub fn answer() -> String {
     let accept = wire::ACCEPT;
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

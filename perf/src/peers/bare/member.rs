@@ -16,6 +16,8 @@ pub enum Mode {
     Room,
     /// What it sends comes back.
     Echo,
+    /// It is in another room, in which nobody speaks.
+    Aside,
 }
 
 /// See the [module](self).

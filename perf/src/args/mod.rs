@@ -1,0 +1,356 @@
+//! The command line.
+
+mod common;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+
+use crate::load::{Pace, Shape};
+use crate::peers::Peer;
+use crate::room::Room;
+use crate::{churn, echo, fanout, idle, limits, stalled};
+
+pub use common::{Common, Contestant, roomcast_beside};
+
+const ABOUT: &str = "Measures roomcast and its peers over loopback.
+
+One thread makes all connections and checks everything that it receives: nothing may be lost, repeated, changed or out \
+of order. The server runs on one core and this program on another; both sides' CPU is taken from /proc, so it shows \
+which of them was the bottleneck. Latencies count from the time at which a message was due, not from when it was sent.
+
+--server may be given several times: a path of roomcast; a peer in this program (`bare`, the loop that does only what \
+it must, `tokio-tungstenite`, `fastwebsockets`, or `node-ws` where Node and ws are there); or `program:PATH`, a server \
+that says where it listens like roomcast does and has /raw/ROOM and /echo. --url adds one that runs already. They take \
+turns, and the table compares the first with each other one. Exits with 1 if anything was wrong with what came.";
+
+/// See the top of the help.
+#[derive(Debug, Parser)]
+#[command(name = "roomcast-perf", version, about = ABOUT, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything below with all servers in turn: one table, figures as JSON, and charts.
+    Compare(Compare),
+    /// One room: some members publish, all listen.
+    Fanout(Fanout),
+    /// One room, in which some members stop reading.
+    Stalled(Stalled),
+    /// Connections that get back what they send.
+    Echo(Echo),
+    /// Members that say nothing: memory and idle CPU.
+    Idle(Idle),
+    /// Connections that all come at once, and leave.
+    Burst(Burst),
+    /// A room at work while many others arrive at another one.
+    Arrivals(Arrivals),
+    /// Serve as one of the peers on a free port, which is printed.
+    Serve {
+        /// Which.
+        peer: Peer,
+    },
+}
+
+/// See [`Command::Compare`].
+#[derive(Clone, Debug, Args)]
+pub struct Compare {
+    /// Measurements to do, as `echo-16`, or all that begin as `echo` and a dash. All by default.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub rows: Vec<String>,
+    /// Folder for the table, the figures and the charts.
+    #[arg(long, value_name = "FOLDER", default_value = "target/perf")]
+    pub out: PathBuf,
+    /// Seconds of each measurement.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    pub seconds: u32,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// See [`Command::Fanout`].
+#[derive(Clone, Debug, Args)]
+pub struct Fanout {
+    /// Connections in the room.
+    #[arg(long, value_name = "COUNT", default_value_t = 5000, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    members: u32,
+    /// Members that publish.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = value_parser!(u32).range(limits::PUBLISHER_COUNT))]
+    publishers: u32,
+    /// Messages a second in all, at fixed times.
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 20, value_parser = value_parser!(u32).range(limits::RATE_PER_S))]
+    rate: u32,
+    /// Instead of a rate: so many messages under way from each publisher, each until everybody has it.
+    #[arg(long, value_name = "COUNT", conflicts_with = "rate", value_parser = value_parser!(u32).range(limits::IN_FLIGHT_COUNT))]
+    in_flight: Option<u32>,
+    /// Length of a message on /raw, of its `content` on /ws.
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
+    bytes: u32,
+    /// Let members offer compression.
+    #[arg(long)]
+    deflate: bool,
+    #[command(flatten)]
+    pub endpoints: Endpoints,
+    #[command(flatten)]
+    span: Span,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// See [`Command::Echo`].
+#[derive(Clone, Debug, Args)]
+pub struct Echo {
+    /// Connections.
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    connections: u32,
+    /// Messages under way on each connection.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = value_parser!(u32).range(limits::IN_FLIGHT_COUNT))]
+    depth: u32,
+    /// Length of a message.
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
+    bytes: u32,
+    #[command(flatten)]
+    span: Span,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// See [`Command::Idle`].
+#[derive(Clone, Debug, Args)]
+pub struct Idle {
+    /// Connections at which memory is read; the slope is between the first and the last.
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "1000,5000,18000", value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    members: Vec<u32>,
+    /// Seconds after each step before memory is read.
+    #[arg(long, value_name = "SECONDS", default_value_t = 7, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    settle: u32,
+    /// Seconds for which idle CPU is measured; twice the ping interval by default.
+    #[arg(long, value_name = "SECONDS", default_value_t = 50, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    seconds: u32,
+    #[command(flatten)]
+    pub endpoints: Endpoints,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// See [`Command::Stalled`].
+#[derive(Clone, Debug, Args)]
+pub struct Stalled {
+    /// Connections in the room.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    members: u32,
+    /// Share of them that stops reading.
+    #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = value_parser!(u32).range(limits::STALLED_PERCENT))]
+    percent: u32,
+    /// Messages a second in all, at fixed times.
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 50, value_parser = value_parser!(u32).range(limits::RATE_PER_S))]
+    rate: u32,
+    /// Length of a message on /raw, of its `content` on /ws.
+    #[arg(long, value_name = "BYTES", default_value_t = 512, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
+    bytes: u32,
+    #[command(flatten)]
+    pub endpoints: Endpoints,
+    #[command(flatten)]
+    span: Span,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// See [`Command::Burst`].
+#[derive(Clone, Debug, Args)]
+pub struct Burst {
+    /// Connections.
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    connections: u32,
+    /// Seconds between coming and going.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    settle: u32,
+    #[command(flatten)]
+    pub endpoints: Endpoints,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// See [`Command::Arrivals`].
+#[derive(Clone, Debug, Args)]
+pub struct Arrivals {
+    /// Connections in the room at work.
+    #[arg(long, value_name = "COUNT", default_value_t = 500, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    members: u32,
+    /// Connections that arrive elsewhere.
+    #[arg(long, value_name = "COUNT", default_value_t = 15_000, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    arrivals: u32,
+    /// Seconds within which they do.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    within: u32,
+    /// Messages a second in the room, at fixed times.
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 100, value_parser = value_parser!(u32).range(limits::RATE_PER_S))]
+    rate: u32,
+    /// Length of a message on /raw, of its `content` on /ws.
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
+    bytes: u32,
+    #[command(flatten)]
+    pub endpoints: Endpoints,
+    #[command(flatten)]
+    span: Span,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Which rooms.
+#[derive(Clone, Debug, Args)]
+pub struct Endpoints {
+    /// Endpoints of roomcast, each of which counts as a server of its own; peers have only raw.
+    #[arg(
+        long,
+        value_name = "ENDPOINTS",
+        value_delimiter = ',',
+        default_value = "ws"
+    )]
+    pub endpoint: Vec<Endpoint>,
+}
+
+/// How long.
+#[derive(Clone, Debug, Args)]
+struct Span {
+    /// Seconds that are measured.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    seconds: u32,
+    /// Seconds between the last connection and the first message.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    settle: u32,
+    /// Seconds under the same load before the measurement.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    warm_up: u32,
+    /// Count system calls as well, in two more seconds under the same load. Takes `perf`.
+    #[arg(long)]
+    calls: bool,
+}
+
+/// Where a room is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Endpoint {
+    /// Chat, with JSON, numbers and acknowledgements.
+    Ws,
+    /// Plain relay.
+    Raw,
+}
+
+impl Fanout {
+    /// What that means for a room.
+    pub fn plan(&self, room: Room) -> fanout::Plan {
+        let rate = Pace::Open {
+            rate_per_s: self.rate,
+        };
+        let window = |in_flight_count| Pace::Closed { in_flight_count };
+        fanout::Plan {
+            shape: Shape {
+                room,
+                member_count: self.members,
+                publisher_count: self.publishers.min(self.members),
+                message_bytes: self.bytes as usize,
+                pace: self.in_flight.map_or(rate, window),
+            },
+            deflate: self.deflate,
+            span: self.span.plan(),
+        }
+    }
+}
+
+impl Stalled {
+    /// What that means for a room.
+    pub fn plan(&self, room: Room) -> stalled::Plan {
+        stalled::Plan {
+            shape: one_publisher(room, self.members, self.bytes, self.rate),
+            stalled_count: self.members * self.percent / 100,
+            span: self.span.plan(),
+        }
+    }
+}
+
+impl Burst {
+    /// What that means for a room.
+    pub fn plan(&self, room: Room) -> churn::Burst {
+        churn::Burst {
+            room,
+            connection_count: self.connections,
+            settle: Duration::from_secs(self.settle.into()),
+        }
+    }
+}
+
+impl Arrivals {
+    /// What that means for a room.
+    pub fn plan(&self, room: Room) -> churn::Arrivals {
+        churn::Arrivals {
+            shape: one_publisher(room, self.members, self.bytes, self.rate),
+            arrival_count: self.arrivals,
+            within: Duration::from_secs(self.within.into()),
+            span: self.span.plan(),
+        }
+    }
+}
+
+impl Echo {
+    /// What that means at a path.
+    pub fn plan(&self, path: &str) -> echo::Plan {
+        echo::Plan {
+            path: path.into(),
+            connection_count: self.connections,
+            depth: self.depth,
+            message_bytes: self.bytes as usize,
+            span: self.span.plan(),
+        }
+    }
+}
+
+impl Idle {
+    /// What that means for a room.
+    pub fn plan(&self, room: Room) -> idle::Plan {
+        let mut steps = self.members.clone();
+        steps.sort_unstable();
+        idle::Plan {
+            steps,
+            room,
+            settle: Duration::from_secs(self.settle.into()),
+            measure: Duration::from_secs(self.seconds.into()),
+        }
+    }
+}
+
+impl Span {
+    fn plan(&self) -> fanout::Span {
+        fanout::Span {
+            settle: Duration::from_secs(self.settle.into()),
+            warm_up: Duration::from_secs(self.warm_up.into()),
+            measure: Duration::from_secs(self.seconds.into()),
+            calls: self.calls,
+        }
+    }
+}
+
+/// A room with one publisher that keeps to the clock.
+fn one_publisher(room: Room, member_count: u32, bytes: u32, rate_per_s: u32) -> Shape {
+    Shape {
+        room,
+        member_count,
+        publisher_count: 1,
+        message_bytes: bytes as usize,
+        pace: Pace::Open { rate_per_s },
+    }
+}

@@ -1,0 +1,186 @@
+//! All measurements with all servers in turn: a table, the figures as JSON, and charts.
+
+mod charts;
+mod markdown;
+mod rows;
+mod task;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use crate::args::{Compare, Contestant, Endpoint, roomcast_beside};
+use crate::figures::Figures;
+use crate::limits::{TRY_COUNT_MAX, WAITED_PERCENT_MAX};
+use crate::peers::Peer;
+use crate::progress::Progress;
+use crate::report::{Column, Report, machine};
+use crate::server::{Choice, Server, Setting};
+use rows::Row;
+
+/// A row with what was measured.
+pub struct Measured {
+    row: Row,
+    report: Report,
+}
+
+/// One server in one row.
+struct Step {
+    row: usize,
+    column: usize,
+    contestant: Contestant,
+    setting: Setting,
+}
+
+/// Measures, and writes what came of it.
+///
+/// # Errors
+///
+/// A server did not start or went away, or the folder cannot be written.
+pub fn run(compare: &Compare) -> io::Result<ExitCode> {
+    crate::cores::raise_descriptor_limit()?;
+    fs::create_dir_all(&compare.out)?;
+    let contestants = contestants(compare);
+    let (mut measured, steps) = plan(compare, &contestants);
+    if steps.is_empty() {
+        return Err(io::Error::other("there is no such measurement"));
+    }
+    let rounds = compare.common.rounds;
+    let seconds = |step: &Step| measured[step.row].row.task.seconds(compare.seconds);
+    let mut progress = Progress::new(
+        (1..=rounds)
+            .flat_map(|round| steps.iter().map(move |step| (round, step)))
+            .filter(|(round, step)| measured[step.row].row.is_due(*round))
+            .map(|(_, step)| seconds(step))
+            .sum(),
+    );
+    for round in 1..=rounds {
+        for step in &steps {
+            let Measured { row, report } = &mut measured[step.row];
+            if !row.is_due(round) {
+                continue;
+            }
+            let column = &mut report.columns[step.column];
+            progress.begin(&format!("{round}/{rounds} {}: {}", row.name, column.name));
+            column
+                .rounds
+                .push(step.measure(row, compare.seconds, &mut progress)?);
+            progress.advance(row.task.seconds(compare.seconds));
+        }
+        // What there is can be read while the next round runs.
+        write(compare, &measured)?;
+    }
+    progress.finish();
+    print!("{}", fs::read_to_string(compare.out.join("report.md"))?);
+    let is_faulty = measured.iter().any(|measured| measured.report.is_faulty());
+    Ok(ExitCode::from(u8::from(is_faulty)))
+}
+
+impl Step {
+    /// Measures with a fresh server; again where others had the cores meanwhile, and keeps the calmest.
+    fn measure(&self, row: &Row, measure_s: u32, progress: &mut Progress) -> io::Result<Figures> {
+        let mut calmest: Option<Figures> = None;
+        let mut faults = Vec::new();
+        for _ in 0..TRY_COUNT_MAX {
+            let server = Server::start(&self.contestant.choice, &self.setting)?;
+            let mut figures = row.task.run(&self.contestant, measure_s, &server)?;
+            server.stop()?;
+            // A fault counts, however busy the machine was.
+            faults.append(&mut figures.faults);
+            let waited_percent = figures.waited_percent();
+            if calmest
+                .as_ref()
+                .is_none_or(|calmest| waited_percent < calmest.waited_percent())
+            {
+                calmest = Some(figures);
+            }
+            if waited_percent <= WAITED_PERCENT_MAX {
+                break;
+            }
+            progress.note(&format!(
+                "others had the cores for {waited_percent:.0} % of the time"
+            ));
+        }
+        let figures = calmest.unwrap_or_default();
+        Ok(Figures { faults, ..figures })
+    }
+}
+
+/// The servers: those that were named, or roomcast and every peer that this machine has.
+fn contestants(compare: &Compare) -> Vec<Contestant> {
+    let endpoints = [Endpoint::Ws, Endpoint::Raw];
+    let common = &compare.common;
+    if common.names_servers() {
+        return common.contestants(&endpoints);
+    }
+    let peers = Peer::value_variants().iter().filter(|peer| peer.is_there());
+    let choices = std::iter::once(roomcast_beside())
+        .chain(peers.map(|peer| Choice::Peer(*peer)))
+        .chain(common.running().map(Choice::Running));
+    let mut contestants: Vec<Contestant> = Vec::new();
+    for choice in choices {
+        for endpoint in endpoints {
+            let contestant = Contestant {
+                room: choice.room(endpoint),
+                choice: choice.clone(),
+            };
+            if !contestants.contains(&contestant) {
+                contestants.push(contestant);
+            }
+        }
+    }
+    contestants
+}
+
+/// The rows that were asked for, and who takes part in each of them.
+fn plan(compare: &Compare, contestants: &[Contestant]) -> (Vec<Measured>, Vec<Step>) {
+    let (mut measured, mut steps) = (Vec::new(), Vec::new());
+    for row in rows::all()
+        .into_iter()
+        .filter(|row| row.is_named(&compare.rows))
+    {
+        let mut columns = Vec::new();
+        for contestant in contestants.iter().filter(|one| row.takes(one)) {
+            steps.push(Step {
+                row: measured.len(),
+                column: columns.len(),
+                contestant: contestant.clone(),
+                setting: row.setting(compare.common.setting()),
+            });
+            columns.push(Column {
+                name: contestant.name(),
+                rounds: Vec::new(),
+            });
+        }
+        let report = Report {
+            command: row.title.clone(),
+            columns,
+        };
+        measured.push(Measured { row, report });
+    }
+    (measured, steps)
+}
+
+fn write(compare: &Compare, measured: &[Measured]) -> io::Result<()> {
+    let out: &Path = &compare.out;
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    fs::write(out.join("report.md"), markdown::page(&command, measured))?;
+    let json = format!("{:#}\n", json(&command, measured));
+    fs::write(out.join("report.json"), json)?;
+    for (name, chart) in charts::all(measured)? {
+        fs::write(out.join(name), chart)?;
+    }
+    Ok(())
+}
+
+fn json(command: &str, measured: &[Measured]) -> Value {
+    let rows: Vec<Value> = measured
+        .iter()
+        .map(|Measured { row, report }| json!({ "name": row.name, "report": report.json() }))
+        .collect();
+    json!({ "command": command, "machine": machine(), "measurements": rows })
+}

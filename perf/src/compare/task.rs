@@ -1,0 +1,153 @@
+//! What is done in a row of the comparison.
+
+use std::io;
+use std::time::Duration;
+
+use super::rows::IDLE_COUNTS;
+use crate::args::Contestant;
+use crate::fanout::{self, Span};
+use crate::figures::Figures;
+use crate::load::{Pace, Shape};
+use crate::room::Room;
+use crate::server::Server;
+use crate::{churn, echo, idle, stalled};
+
+/// One measurement, in the sizes that everybody is compared with.
+#[derive(Clone, Copy, Debug)]
+pub enum Task {
+    /// See [`fanout`].
+    Fanout {
+        /// Connections in the room.
+        members: u32,
+        /// Connections that publish.
+        publishers: u32,
+        /// When.
+        pace: Pace,
+        /// Whether members offer compression.
+        deflate: bool,
+    },
+    /// See [`stalled`].
+    Stalled,
+    /// See [`churn::arrivals`].
+    Arrivals,
+    /// See [`churn::burst`].
+    Burst,
+    /// See [`echo`].
+    Echo {
+        /// Messages under way on each connection.
+        depth: u32,
+    },
+    /// See [`idle`].
+    Idle,
+}
+
+impl Task {
+    /// About how long it takes, where a measurement takes `measure_s`.
+    pub fn seconds(self, measure_s: u32) -> u64 {
+        let measure = u64::from(measure_s);
+        match self {
+            Task::Fanout { .. } => measure + 5,
+            Task::Stalled => 2 * measure + 5,
+            Task::Arrivals => measure + 8,
+            Task::Burst => 8,
+            Task::Echo { .. } => measure + 2,
+            Task::Idle => 80,
+        }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    ///
+    /// See the measurements.
+    pub fn run(self, one: &Contestant, measure_s: u32, server: &Server) -> io::Result<Figures> {
+        let room = one.room.clone();
+        let span = span(measure_s);
+        match self {
+            Task::Fanout {
+                members,
+                publishers,
+                pace,
+                deflate,
+            } => {
+                let plan = fanout::Plan {
+                    shape: shape(room, members, publishers, 128, pace),
+                    deflate,
+                    span,
+                };
+                fanout::run(&plan, server)
+            }
+            Task::Stalled => {
+                let plan = stalled::Plan {
+                    shape: shape(room, 1000, 1, 512, open(50)),
+                    stalled_count: 100,
+                    span,
+                };
+                stalled::run(&plan, server)
+            }
+            Task::Arrivals => {
+                let plan = churn::Arrivals {
+                    shape: shape(room, 500, 1, 128, open(100)),
+                    arrival_count: 15_000,
+                    within: Duration::from_secs(2),
+                    span,
+                };
+                churn::arrivals(&plan, server)
+            }
+            Task::Burst => churn::burst(&burst(room), server),
+            Task::Echo { depth } => echo::run(&echo(one, depth, span), server),
+            Task::Idle => idle::run(&idle(room), server),
+        }
+    }
+}
+
+fn span(measure_s: u32) -> Span {
+    Span {
+        settle: Duration::from_millis(500),
+        warm_up: Duration::from_secs(1),
+        measure: Duration::from_secs(measure_s.into()),
+        calls: true,
+    }
+}
+
+fn open(rate_per_s: u32) -> Pace {
+    Pace::Open { rate_per_s }
+}
+
+fn shape(room: Room, members: u32, publishers: u32, bytes: usize, pace: Pace) -> Shape {
+    Shape {
+        room,
+        member_count: members,
+        publisher_count: publishers.min(members),
+        message_bytes: bytes,
+        pace,
+    }
+}
+
+fn burst(room: Room) -> churn::Burst {
+    churn::Burst {
+        room,
+        connection_count: 10_000,
+        settle: Duration::from_secs(2),
+    }
+}
+
+fn echo(one: &Contestant, depth: u32, span: Span) -> echo::Plan {
+    echo::Plan {
+        path: one.echo_path().into(),
+        connection_count: 100,
+        depth,
+        message_bytes: 128,
+        span,
+    }
+}
+
+/// Twice the interval of pings, as roomcast and others have them.
+fn idle(room: Room) -> idle::Plan {
+    idle::Plan {
+        steps: IDLE_COUNTS.to_vec(),
+        room,
+        settle: Duration::from_secs(4),
+        measure: Duration::from_secs(50),
+    }
+}

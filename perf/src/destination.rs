@@ -1,0 +1,82 @@
+//! Where connections go, and what they ask for there.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::connection::Welcome;
+use crate::wire;
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The server.
+    pub address: SocketAddr,
+    /// Path and query of the upgrade.
+    pub path: String,
+    /// When a connection is open.
+    pub welcome: Welcome,
+    /// Whether connections offer compression.
+    pub deflate: bool,
+    /// Size of each connection's receive buffer, where it is not the kernel's choice.
+    pub receive_bytes: Option<usize>,
+}
+
+impl Destination {
+    /// A plain connection that is open after the upgrade.
+    pub fn plain(address: SocketAddr, path: &str) -> Destination {
+        Destination {
+            address,
+            path: path.into(),
+            welcome: Welcome::Upgrade,
+            deflate: false,
+            receive_bytes: None,
+        }
+    }
+}
+
+/// A destination with its request.
+pub struct Route {
+    /// The destination.
+    pub destination: Destination,
+    /// The request to upgrade.
+    pub request: Vec<u8>,
+}
+
+impl Route {
+    /// Makes the request.
+    ///
+    /// # Errors
+    ///
+    /// The address is not on this machine.
+    pub fn new(destination: Destination) -> io::Result<Route> {
+        let Destination {
+            address, deflate, ..
+        } = destination;
+        if !address.ip().is_loopback() {
+            return Err(io::Error::other(format!(
+                "{address} is not a loopback address, and nothing else is measured"
+            )));
+        }
+        let request = wire::request(&address.to_string(), &destination.path, deflate);
+        Ok(Route {
+            destination,
+            request,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_loopback_is_measured() {
+        let route = |address: &str| Route::new(Destination::plain(address.parse().unwrap(), "/"));
+        for address in ["192.0.2.1:80", "[2001:db8::1]:80", "0.0.0.0:80"] {
+            assert!(route(address).is_err(), "{address}");
+        }
+        for address in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80"] {
+            assert!(route(address).is_ok(), "{address}");
+        }
+    }
+}
