@@ -13,7 +13,7 @@
 //! not understood nobody knows where the next one begins.
 //!
 //! Not here: reading bodies (the caller skips `body_bytes`), chunked coding (a request in it is refused), the accept
-//! key and the choice of a subprotocol ([`crate::ws::handshake`]), deadlines, sockets, the clock.
+//! key ([`crate::ws::handshake`]), the choice of a subprotocol, deadlines, sockets, the clock.
 
 pub mod assets;
 mod date;

@@ -2,7 +2,7 @@
 //!
 //! | RFC 6455 | item |
 //! |---|---|
-//! | 4.2.2 opening handshake | [`handshake`] |
+//! | 4.2.2 answer to the key of the opening handshake | [`handshake`] |
 //! | 5.2 header, 5.5 control frames | [`frame::Header`], [`frame::encode`] |
 //! | 5.3 masking | [`mask::unmask`] |
 //! | 5.4 fragmentation, 5.6 data frames | [`Protocol`] |
