@@ -4,17 +4,22 @@
 const LONG_BYTES_MIN: usize = 512;
 /// A cache line: a vector access inside it costs half of one that straddles two.
 const BLOCK_BYTES: usize = 64;
+/// The bit of each byte that is not set in ASCII.
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// Masks or unmasks (it is the same) `payload`, whose first byte is the frame's byte number `phase`.
 ///
 /// `phase` matters where a payload arrives in parts.
+///
+/// Returns whether the result is known to be ASCII: seen on the way in short payloads, not looked at in long ones.
 #[inline]
-pub fn unmask(payload: &mut [u8], mask: [u8; 4], phase: usize) {
+pub fn unmask(payload: &mut [u8], mask: [u8; 4], phase: usize) -> bool {
     let key = rotate(u32::from_le_bytes(mask), phase);
     if payload.len() < LONG_BYTES_MIN {
         unmask_short(payload, key)
     } else {
-        unmask_long(payload, key)
+        unmask_long(payload, key);
+        false
     }
 }
 
@@ -34,21 +39,28 @@ fn unmask_long(payload: &mut [u8], key: u32) {
 }
 
 /// Plain steps that the compiler turns into vector instructions. Words and blocks hold whole keys, so each part starts
-/// with the first byte of one.
+/// with the first byte of one. Returns whether the result is ASCII; where nobody asks, that is compiled away.
 #[inline(always)]
-fn unmask_short(payload: &mut [u8], key: u32) {
+fn unmask_short(payload: &mut [u8], key: u32) -> bool {
     let double = u64::from(key) << 32 | u64::from(key);
+    let mut seen: u64 = 0;
     let (words, rest) = payload.as_chunks_mut::<8>();
     for bytes in words {
-        *bytes = (u64::from_le_bytes(*bytes) ^ double).to_le_bytes();
+        let word = u64::from_le_bytes(*bytes) ^ double;
+        *bytes = word.to_le_bytes();
+        seen |= word;
     }
     let (halves, tail) = rest.as_chunks_mut::<4>();
     for bytes in halves {
-        *bytes = (u32::from_le_bytes(*bytes) ^ key).to_le_bytes();
+        let half = u32::from_le_bytes(*bytes) ^ key;
+        *bytes = half.to_le_bytes();
+        seen |= u64::from(half);
     }
     for (byte, key) in tail.iter_mut().zip(key.to_le_bytes()) {
         *byte ^= key;
+        seen |= u64::from(*byte);
     }
+    seen & HIGH_BITS == 0
 }
 
 /// The key for the byte that comes `phase` bytes later; the low byte goes first.
@@ -93,6 +105,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn each_byte_that_is_not_ascii_is_seen() {
+        for length in 0..LONG_BYTES_MIN {
+            let mut payload = vec![b'a'; length];
+            unmask(&mut payload, MASK, 0);
+            assert!(unmask(&mut payload, MASK, 0), "{length} bytes of ASCII");
+            for place in 0..length {
+                let mut payload = vec![b'a'; length];
+                payload[place] = 0x80;
+                unmask(&mut payload, MASK, 0);
+                assert!(!unmask(&mut payload, MASK, 0), "{place} of {length}");
+            }
+        }
+        let mut long = vec![0; LONG_BYTES_MIN];
+        assert!(!unmask(&mut long, [0; 4], 0), "nobody looked");
     }
 
     #[test]

@@ -98,14 +98,14 @@ impl Protocol {
             self.settle();
         }
         if let State::Idle = self.state {
-            match next_whole(input, rules) {
-                Ok(None) => {}
-                Ok(Some(message)) => {
-                    if let Message::Close(_) = message {
+            match Whole::take(input, rules) {
+                Ok(Some(whole)) => {
+                    if whole.opcode == Opcode::Close {
                         self.state = State::Closed;
                     }
-                    return Ok(Some(message));
+                    return whole.message().inspect_err(|_| self.state = State::Closed);
                 }
+                Ok(None) => {}
                 Err(violation) => {
                     self.state = State::Closed;
                     return Err(violation);
@@ -192,31 +192,64 @@ impl State {
     }
 }
 
-/// The way of nearly all frames: whole, unfragmented, within bounds. `None` leaves a frame to [`Assembly`], which
-/// judges all others.
-#[inline]
-fn next_whole<'b>(input: &mut Input<'b>, rules: &Rules) -> Result<Option<Message<'b>>, Violation> {
-    let Some((header, header_bytes)) = Header::parse(input.rest())? else {
-        return Ok(None);
-    };
-    let (true, Some(mask)) = (header.fin, header.mask) else {
-        return Ok(None);
-    };
-    if header.rsv1 && !rules.deflate {
-        return Ok(None);
+/// A frame as nearly all come: whole, unfragmented, within bounds; its payload is unmasked.
+///
+/// It is a step of its own, and small, so that a message is made where the caller wants it and not copied: a copy of
+/// fields that were just written one by one has to wait for each of them, which takes longer than all the rest.
+struct Whole<'b> {
+    opcode: Opcode,
+    is_compressed: bool,
+    /// Known to be ASCII.
+    is_ascii: bool,
+    payload: &'b [u8],
+}
+
+impl<'b> Whole<'b> {
+    /// The next frame. `None` leaves it to [`Assembly`], which judges all others.
+    #[inline]
+    fn take(input: &mut Input<'b>, rules: &Rules) -> Result<Option<Whole<'b>>, Violation> {
+        let Some((header, header_bytes)) = Header::parse(input.rest())? else {
+            return Ok(None);
+        };
+        let (true, Some(mask)) = (header.fin, header.mask) else {
+            return Ok(None);
+        };
+        if header.rsv1 && !rules.deflate {
+            return Ok(None);
+        }
+        let arrived = input.rest().len() - header_bytes;
+        let length = match usize::try_from(header.length) {
+            Ok(length) if length <= arrived && length <= rules.message_bytes_max => length,
+            Ok(_) | Err(_) => return Ok(None),
+        };
+        input.take(header_bytes);
+        let payload = input.take(length);
+        Ok(Some(Whole {
+            opcode: header.opcode,
+            is_compressed: header.rsv1,
+            is_ascii: unmask(payload, mask, 0),
+            payload,
+        }))
     }
-    let arrived = input.rest().len() - header_bytes;
-    let length = match usize::try_from(header.length) {
-        Ok(length) if length <= arrived && length <= rules.message_bytes_max => length,
-        Ok(_) | Err(_) => return Ok(None),
-    };
-    input.take(header_bytes);
-    let payload = input.take(length);
-    unmask(payload, mask, 0);
-    if header.rsv1 {
-        return Ok(Some(Message::Compressed(header.opcode, payload)));
+
+    #[inline]
+    fn message<'a>(self) -> Result<Option<Message<'a>>, Violation>
+    where
+        'b: 'a,
+    {
+        match self.opcode {
+            opcode if self.is_compressed => Ok(Some(Message::Compressed(opcode, self.payload))),
+            Opcode::Text => match utf8::validate_as_it_looks(self.payload, self.is_ascii) {
+                Ok(text) => Ok(Some(Message::Text(text))),
+                Err(_) => Err(Violation::TextNotUtf8),
+            },
+            opcode @ (Opcode::Binary
+            | Opcode::Continuation
+            | Opcode::Close
+            | Opcode::Ping
+            | Opcode::Pong) => Message::new(opcode, self.payload).map(Some),
+        }
     }
-    Message::new(header.opcode, payload).map(Some)
 }
 
 impl<'a> Message<'a> {
