@@ -29,6 +29,7 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
     Layer {
         listen: Some("127.0.0.1:8080".to_owned()),
         shards: Some(shards),
+        pin: Some(false),
         tls_cert: None,
         tls_key: None,
         log: Some("info".to_owned()),
@@ -94,6 +95,7 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
     Ok(Config {
         listen: listen(merged)?,
         shards,
+        pin: merged.switch("pin"),
         history: history(merged),
         raw: merged.switch("raw"),
         echo: merged.switch("echo"),

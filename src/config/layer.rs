@@ -53,6 +53,12 @@ pub struct Layer {
     /// Threads that serve connections, each with an event loop of its own (1 to 64).
     #[arg(long, value_name = "COUNT", help_heading = PLACE)]
     pub shards: Option<u16>,
+    /// Keep each shard on a core of its own: the first on the first core that the process may use, and so on. For
+    /// machines that do nothing else.
+    #[arg(long, help_heading = PLACE, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          hide_possible_values = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub pin: Option<bool>,
     /// Certificate chain in PEM. TLS is not built into this version: put a proxy that speaks it in front.
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub tls_cert: Option<String>,

@@ -32,6 +32,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Threads that serve connections, 1 to [`SHARD_COUNT_MAX`](crate::limits::SHARD_COUNT_MAX).
     pub shards: u16,
+    /// Whether each shard stays on a core of its own.
+    pub pin: bool,
     /// Where history, names and inboxes are kept.
     pub history: History,
     /// Whether `/raw/{room}` is served.

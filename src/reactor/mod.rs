@@ -171,6 +171,7 @@ struct Plan {
     settings: Arc<Settings>,
     hash_key: HashKey,
     shared: Shared,
+    pin: bool,
 }
 
 impl Plan {
@@ -198,6 +199,7 @@ impl Plan {
             settings: Arc::new(settings(config)),
             hash_key: HashKey::new(key),
             shared,
+            pin: config.pin,
         })
     }
 
@@ -213,7 +215,12 @@ impl Plan {
         let seed = sys::random()?;
         let listener = Listener::new(socket, poll.registry())?;
         // The engine is made in its thread: nothing of it ever leaves that.
-        let run = move || Shard::new(id, poll, listener, plan.engine(id, seed), plan.shared).run();
+        let run = move || {
+            if plan.pin {
+                sys::pin(id);
+            }
+            Shard::new(id, poll, listener, plan.engine(id, seed), plan.shared).run()
+        };
         thread::Builder::new()
             .name(format!("shard-{id}"))
             .spawn(run)
@@ -286,6 +293,7 @@ mod tests {
         Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             shards,
+            pin: false,
             history: History::Memory,
             raw: true,
             echo: true,

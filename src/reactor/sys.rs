@@ -6,6 +6,7 @@ use std::thread;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::config::Machine;
 
@@ -28,6 +29,26 @@ fn raise_descriptor_limit() -> u64 {
         },
     );
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Keeps this thread on one core: the one at this place among those that the process may use, which `taskset` or a
+/// container may have made fewer than there are. Where the system refuses, the thread runs anywhere.
+pub fn pin(place: u16) {
+    if let Err(error) = try_pin(place) {
+        log::warn!("shard {place} is not kept on a core (--pin): {error}");
+    }
+}
+
+fn try_pin(place: u16) -> rustix::io::Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let count = usize::try_from(allowed.count()).unwrap_or(0).max(1);
+    let mut own = CpuSet::new();
+    cores
+        .skip(usize::from(place) % count)
+        .take(1)
+        .for_each(|core| own.set(core));
+    sched_setaffinity(None, &own)
 }
 
 /// Bytes from the generator of the system.
