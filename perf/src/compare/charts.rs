@@ -161,7 +161,10 @@ impl Axis {
     fn label(self, place: f64) -> String {
         match self {
             Axis::Even => short(place),
-            Axis::Logarithmic => short(10f64.powf(place)),
+            Axis::Logarithmic => {
+                let decimals = (1.0 - place.floor()).max(0.0) as usize;
+                format!("{:.decimals$}", 10f64.powf(place))
+            }
             Axis::Shares => {
                 let decimals = (place.round() as usize).saturating_sub(2);
                 format!("{:.decimals$}", 100.0 - 100.0 * 10f64.powf(-place))
@@ -212,15 +215,20 @@ fn paint(svg: &mut String, frame: &Frame, lines: &[Line]) -> Result<(), Box<dyn 
         .draw()?;
     for (number, line) in lines.iter().enumerate() {
         let color = Palette99::pick(number).to_rgba();
-        let places = line.points.iter().map(|(a, b)| (x.place(*a), y.place(*b)));
+        let places = || line.points.iter().map(|(a, b)| (x.place(*a), y.place(*b)));
+        chart.draw_series(places().map(|place| Circle::new(place, 3, color.filled())))?;
         chart
-            .draw_series(LineSeries::new(places, color.stroke_width(2)))?
+            .draw_series(LineSeries::new(places(), color.stroke_width(2)))?
             .label(line.name.clone())
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(match y {
+            // Costs fall, the other things rise.
+            Axis::Logarithmic => SeriesLabelPosition::UpperRight,
+            Axis::Even | Axis::Shares => SeriesLabelPosition::UpperLeft,
+        })
         .background_style(WHITE.mix(0.8))
         .border_style(BLACK.mix(0.3))
         .draw()?;
@@ -236,7 +244,8 @@ mod tests {
     fn numbers_stand_where_the_axis_says() {
         for (axis, value, label) in [
             (Axis::Even, 12.0, "12.0"),
-            (Axis::Logarithmic, 100.0, "100.0"),
+            (Axis::Logarithmic, 100.0, "100"),
+            (Axis::Logarithmic, 0.251, "0.25"),
             (Axis::Shares, 0.99, "99"),
             (Axis::Shares, 0.999, "99.9"),
         ] {
