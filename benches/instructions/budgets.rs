@@ -63,7 +63,7 @@ pub const BUDGETS: [Budget; 8] = [
             messages: 16,
         },
         repeats: (1_000, 2_000),
-        instructions_max: 2_200,
+        instructions_max: 2_330,
     },
     Budget {
         what: "encode a message of 128 B as a frame",
