@@ -66,6 +66,8 @@ counters! {
     Counter messages_numbered_total;
     /// Messages met again by their id.
     Counter duplicates_total;
+    /// Messages compressed, each once for all of a shard that take it so.
+    Counter compressions_total;
     /// Frames relayed by raw rooms.
     Counter raw_frames_total;
     /// Signals relayed.
@@ -88,6 +90,8 @@ counters! {
     Counter gaps_total;
     /// Times a peer was not read because its own replies were full.
     Counter replies_full_total;
+    /// Times a peer was not read because enough was inflated in that turn.
+    Counter inflating_postponed_total;
     /// Times a peer was not read because mail to another shard was full.
     Counter mail_full_total;
     /// Segments dropped because all logs together were over their bound.

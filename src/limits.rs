@@ -50,6 +50,11 @@ pub const INFLATED_BYTES_KEPT: usize = 64 * 1024;
 pub const READ_BYTES: usize = 64 * 1024;
 /// Objects (messages, commands, requests) taken from one peer in one turn.
 pub const OBJECT_COUNT_PER_TURN: u32 = 64;
+/// Inflated bytes that count as one more object of a peer's share of a turn.
+pub const INFLATED_BYTES_PER_OBJECT: usize = 1024;
+/// Bytes that a shard inflates in one turn, after which peers that may compress are not read until the next: whoever
+/// sends plain messages does not wait for what a few compressed bytes stand for.
+pub const INFLATED_BYTES_PER_TURN: usize = 1024 * 1024;
 /// Sends of room frames in one turn of a shard, after which reads are looked at again.
 pub const SEND_COUNT_PER_TURN: u32 = 512;
 /// Connections accepted in one turn of a shard.

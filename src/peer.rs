@@ -217,6 +217,12 @@ impl Replies {
     pub fn advance(&mut self, count: usize) {
         self.sent += count;
         if self.sent < self.bytes.len() {
+            // A reader that never catches up entirely must not keep what it had already. No byte is moved twice for
+            // less than one that was sent.
+            if self.sent >= self.len() {
+                self.bytes.drain(..self.sent);
+                self.sent = 0;
+            }
             return;
         }
         self.bytes.clear();
@@ -328,6 +334,23 @@ mod tests {
             replies.pong(&[number]);
         }
         assert_eq!(replies.len(), 30);
+    }
+
+    #[test]
+    fn what_was_sent_is_let_go_of_before_all_is() {
+        let mut replies = Replies::default();
+        replies.buffer().extend_from_slice(&[0; 1000]);
+        let mut sent = 0;
+        for number in 1..=100_000_u32 {
+            replies.buffer().extend_from_slice(&number.to_be_bytes());
+            replies.advance(4);
+            sent += 4;
+            assert_eq!(replies.len(), 1000);
+            let expected = (sent / 4_u32).checked_sub(250);
+            let first = replies.rest().first_chunk().expect("1000 bytes");
+            assert_eq!(u32::from_be_bytes(*first), expected.map_or(0, |at| at + 1));
+        }
+        assert!(replies.bytes.capacity() <= 4 * 1000);
     }
 
     #[test]

@@ -275,11 +275,11 @@ const TESTED: &[(&str, &str)] = &[
     ),
     (
         "CONTROL_BYTES_MAX",
-        "websocket::each_violation_has_its_close_code",
+        "conformance::each_violation_has_its_close_code",
     ),
     (
         "FRAGMENT_COUNT_MAX",
-        "websocket::each_violation_has_its_close_code",
+        "conformance::each_violation_has_its_close_code",
     ),
     (
         "FRAGMENT_BYTES_MEAN_MIN",
@@ -336,6 +336,14 @@ const TESTED: &[(&str, &str)] = &[
     ("READ_BYTES", "not refused: the share of one turn"),
     (
         "OBJECT_COUNT_PER_TURN",
+        "not refused: the share of one turn",
+    ),
+    (
+        "INFLATED_BYTES_PER_OBJECT",
+        "not refused: the share of one turn",
+    ),
+    (
+        "INFLATED_BYTES_PER_TURN",
         "not refused: the share of one turn",
     ),
     ("SEND_COUNT_PER_TURN", "not refused: the share of one turn"),

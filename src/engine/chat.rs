@@ -3,6 +3,7 @@
 use super::read::Stop;
 use super::{Engine, Socket};
 use crate::hub::{Hello, since_of};
+use crate::limits::INFLATED_BYTES_PER_OBJECT;
 use crate::log::LogPort;
 use crate::peer::Phase;
 use crate::proto::{Code, Command, Commands, Request, event};
@@ -72,9 +73,20 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         budget: &mut u32,
     ) -> Option<Stop> {
         let mut inflater = std::mem::take(&mut self.inflater);
-        let stop = match inflater.message(opcode, payload, self.rules.message_bytes_max) {
-            Ok(message) => self.take_message(slot, message, budget),
+        let bytes_max = self.rules.message_bytes_max;
+        let stop = match inflater.message(opcode, payload, bytes_max) {
+            Ok(message) => {
+                let inflated_bytes = message.payload_bytes();
+                self.inflated_bytes += inflated_bytes;
+                let stop = self.take_message(slot, message, budget);
+                // What came as a few bytes takes its share of the turn by what it became.
+                let share = inflated_bytes / INFLATED_BYTES_PER_OBJECT;
+                *budget = budget.saturating_sub(u32::try_from(share).unwrap_or(u32::MAX));
+                stop
+            }
             Err(violation) => {
+                // How far it came is not known; that far at most.
+                self.inflated_bytes += bytes_max;
                 self.violated(slot, violation.close_code(), violation.as_str());
                 None
             }
@@ -100,6 +112,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             let before = commands.rest();
             let is_open = self.peers.get(slot)?.phase.is_open();
             if !is_open || before.trim_ascii_start().is_empty() {
+                // A message that says nothing was work as well.
+                *budget = budget.saturating_sub(u32::from(before.len() == text.len()));
                 return None;
             }
             let stop = self.must_stop(slot, *budget);
@@ -181,7 +195,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let window_bits = self.peers.get(slot).map_or(0, |peer| peer.window_bits);
         let mut deflater = std::mem::take(&mut self.hub.deflater);
         if let Some(replies) = self.replies(slot.index) {
-            deflater.encode(opcode, payload, window_bits, replies.buffer());
+            let buffer = replies.buffer();
+            if deflater.encode(opcode, payload, window_bits, buffer) {
+                self.hub.counters.compressions_total += 1;
+            }
         }
         self.hub.deflater = deflater;
         self.mark_flush(slot.index);

@@ -87,6 +87,10 @@ pub struct Engine<S, L> {
     runs: Runs,
     shared: Shared,
     inflater: Inflater,
+    /// Bytes inflated in this turn.
+    inflated_bytes: usize,
+    /// Peers that wait for the next turn because of that; empty between turns.
+    postponed: Vec<u32>,
     #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     spare: Vec<Box<Replies>>,
 }
@@ -133,6 +137,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             runs: Runs::default(),
             shared: Shared::default(),
             inflater: Inflater::default(),
+            inflated_bytes: 0,
+            postponed: Vec::new(),
             spare: Vec::new(),
         }
     }

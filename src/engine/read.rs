@@ -2,7 +2,7 @@
 //! the peer's spill, and the peer on the list.
 
 use super::{Engine, Socket};
-use crate::limits::{OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX};
+use crate::limits::{INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase, Received, Spill};
 use crate::slots::Slot;
@@ -28,10 +28,18 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let mut list = std::mem::take(&mut self.to_read);
         list.append(&mut self.to_retry);
         let mut buffer = std::mem::take(&mut self.read_buffer);
+        self.inflated_bytes = 0;
         for index in list.drain(..) {
             let Some(peer) = self.peers.at_mut(index) else {
                 continue;
             };
+            if peer.window_bits > 0 && self.inflated_bytes >= INFLATED_BYTES_PER_TURN {
+                // Time in which it is not read is not silence.
+                peer.heard = self.now.tick();
+                self.hub.counters.inflating_postponed_total += 1;
+                self.postponed.push(index);
+                continue;
+            }
             peer.marks.clear(Marks::TO_READ);
             let (phase, is_doomed) = (peer.phase, peer.marks.has(Marks::DOOMED));
             if !is_doomed && let Some(slot) = self.peers.slot_at(index) {
@@ -40,6 +48,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             }
         }
         self.read_buffer = buffer;
+        // Those who had to wait come first.
+        list.append(&mut self.postponed);
         list.append(&mut self.to_read);
         self.to_read = list;
         self.to_read.shrink_to(4096);

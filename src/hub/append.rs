@@ -232,6 +232,7 @@ impl Hub {
             0 => None,
             _ => self.deflater.frame(bytes),
         };
+        self.counters.compressions_total += u64::from(deflated.is_some());
         let before = room.tail.memory();
         if room.tail.append(bytes, deflated, kind, from) {
             room.tail.stamp(touched);

@@ -30,14 +30,23 @@ impl FrameDeflater {
         (self.frame.len() < plain.len()).then_some(&self.frame)
     }
 
-    /// Appends a message as one frame, compressed where `window_bits` allows it and it is worth it.
-    pub fn encode(&mut self, opcode: Opcode, payload: &[u8], window_bits: u8, out: &mut Vec<u8>) {
-        if window_bits > 0 && self.compress(payload, window_bits) {
+    /// Appends a message as one frame, compressed where `window_bits` allows it and it is worth it. Returns whether
+    /// it was.
+    pub fn encode(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        window_bits: u8,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let is_compressed = window_bits > 0 && self.compress(payload, window_bits);
+        if is_compressed {
             encode_header(out, opcode, true, self.payload.len());
             out.extend_from_slice(&self.payload);
         } else {
             frame::encode(out, opcode, payload);
         }
+        is_compressed
     }
 
     fn compress(&mut self, payload: &[u8], window_bits: u8) -> bool {

@@ -253,6 +253,18 @@ impl<'b> Whole<'b> {
 }
 
 impl<'a> Message<'a> {
+    /// Bytes of its payload, without the code of a close.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Message::Text(text) => text.len(),
+            Message::Binary(bytes)
+            | Message::Compressed(_, bytes)
+            | Message::Ping(bytes)
+            | Message::Pong(bytes) => bytes.len(),
+            Message::Close(close) => close.map_or(0, |(_, reason)| reason.len()),
+        }
+    }
+
     /// The message of an unfragmented frame; a continuation is none.
     #[inline]
     pub(super) fn new(opcode: Opcode, payload: &'a [u8]) -> Result<Message<'a>, Violation> {

@@ -17,7 +17,7 @@ mod socket;
 pub use client::{Client, seq, seqs};
 pub use http::{Http, Response};
 pub use server::{Server, program, run_to_end};
-pub use socket::{Frame, KEY, Socket, fragment, masked, upgrade};
+pub use socket::{Frame, KEY, Socket, deflated, fragment, marked, masked, upgrade};
 
 pub use roomcast::ws::Opcode;
 pub use serde_json::{Value, json};

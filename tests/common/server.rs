@@ -111,6 +111,14 @@ impl Server {
         Socket::open(self.connect(), &self.host(), path)
     }
 
+    /// A WebSocket of this path and query on which messages may be compressed.
+    pub fn deflating_socket(&self, path: &str) -> Socket {
+        let (socket, agreed) =
+            Socket::offer(self.connect(), &self.host(), path, "permessage-deflate");
+        assert!(agreed.is_some(), "it was offered");
+        socket
+    }
+
     /// A chat connection of this user; the name must be free.
     pub fn client(&self, user: &str) -> Client {
         Client::open(self, &format!("?user={user}"))

@@ -1,6 +1,9 @@
 //! A WebSocket client that does as it is told, and checks every frame of the server against RFC 6455.
 
 use super::{Opcode, PATIENCE, left_of};
+use miniz_oxide::MZFlush;
+use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
+use miniz_oxide::deflate::stream::deflate;
 use roomcast::ws::frame::encode_masked;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -28,6 +31,9 @@ pub enum Frame {
 pub struct Socket {
     stream: TcpStream,
     received: Vec<u8>,
+    /// Whether the server may compress messages.
+    is_deflating: bool,
+    compressed_count: usize,
 }
 
 /// A whole masked frame.
@@ -40,6 +46,34 @@ pub fn fragment(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     encode_masked(&mut frame, fin, false, opcode, MASK, payload);
     frame
+}
+
+/// A masked frame with RSV1, as the first one of a compressed message has it.
+pub fn marked(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_masked(&mut frame, fin, true, opcode, MASK, payload);
+    frame
+}
+
+/// A payload compressed as RFC 7692, 7.2.1 says, by another library than the server's.
+pub fn deflated(payload: &[u8]) -> Vec<u8> {
+    let mut state = CompressorOxide::new(create_comp_flags_from_zip_params(6, 0, 0));
+    // Enough for what cannot be compressed.
+    let mut out = vec![0; payload.len() + payload.len() / 1000 + 64];
+    let result = deflate(&mut state, payload, &mut out, MZFlush::Sync);
+    assert_eq!(result.bytes_consumed, payload.len());
+    out.truncate(result.bytes_written);
+    let useful = out
+        .strip_suffix(&[0, 0, 0xff, 0xff])
+        .expect("a flush ends so");
+    useful.to_vec()
+}
+
+/// The payload that a compressed one stands for (RFC 7692, 7.2.2).
+fn inflated(payload: &[u8]) -> Vec<u8> {
+    // The tail that was not sent, and a last block.
+    let stream = [payload, b"\0\0\xff\xff\x01\0\0\xff\xff"].concat();
+    miniz_oxide::inflate::decompress_to_vec(&stream).expect("the server compresses well")
 }
 
 /// The head of an upgrade request, with further lines, each with its line end.
@@ -60,12 +94,40 @@ impl Socket {
         Socket::upgraded(stream)
     }
 
-    /// Reads the answer to an upgrade request that was sent already.
+    /// Upgrades a connection with an offer of extensions; what is agreed on is given as well.
+    pub fn offer(
+        mut stream: TcpStream,
+        host: &str,
+        path: &str,
+        offer: &str,
+    ) -> (Socket, Option<String>) {
+        let line = format!("Sec-WebSocket-Extensions: {offer}\r\n");
+        let request = upgrade(host, path, &line);
+        stream
+            .write_all(request.as_bytes())
+            .expect("the server reads");
+        let (mut socket, head) = Socket::answered(stream);
+        let agreed = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "));
+        socket.is_deflating = agreed.is_some();
+        (socket, agreed.map(str::to_owned))
+    }
+
+    /// Reads the answer to an upgrade request that was sent already, and that offered no extension.
     pub fn upgraded(stream: TcpStream) -> Socket {
+        let (socket, head) = Socket::answered(stream);
+        assert!(!head.contains("Sec-WebSocket-Extensions"), "{head}");
+        socket
+    }
+
+    fn answered(stream: TcpStream) -> (Socket, String) {
         stream.set_nodelay(true).expect("a socket");
         let mut socket = Socket {
             stream,
             received: Vec::new(),
+            is_deflating: false,
+            compressed_count: 0,
         };
         let deadline = Instant::now() + PATIENCE;
         let end = loop {
@@ -86,8 +148,12 @@ impl Socket {
             head.contains(&format!("Sec-WebSocket-Accept: {ACCEPT}\r\n")),
             "{head}"
         );
-        assert!(!head.contains("Sec-WebSocket-Extensions"), "{head}");
-        socket
+        (socket, head)
+    }
+
+    /// How many messages came compressed.
+    pub fn compressed_count(&self) -> usize {
+        self.compressed_count
     }
 
     /// Sends a whole frame.
@@ -126,8 +192,7 @@ impl Socket {
     pub fn frame_within(&mut self, patience: Duration) -> Option<Frame> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some((frame, length)) = parse(&self.received) {
-                self.received.drain(..length);
+            if let Some(frame) = self.next_received() {
                 return Some(frame);
             }
             match self.receive_before(deadline) {
@@ -195,6 +260,23 @@ impl Socket {
         &self.stream
     }
 
+    /// The next frame of what was received.
+    fn next_received(&mut self) -> Option<Frame> {
+        let (first, payload, length) = parse(&self.received)?;
+        let is_compressed = first & 0x40 != 0;
+        assert!(
+            !is_compressed || self.is_deflating && matches!(first & 0x0f, 0x1 | 0x2),
+            "nobody agreed on compression: {first:x}"
+        );
+        self.compressed_count += usize::from(is_compressed);
+        let payload = match is_compressed {
+            true => inflated(&payload),
+            false => payload,
+        };
+        self.received.drain(..length);
+        Some(frame_of(first & 0x0f, payload))
+    }
+
     fn receive(&mut self, deadline: Instant) -> bool {
         matches!(self.receive_before(deadline), Some(1..))
     }
@@ -220,12 +302,13 @@ impl Socket {
     }
 }
 
-/// The frame at the start of `bytes` and its length. A server's frames are whole, unmasked, plain and minimal.
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+/// The first byte of the frame at the start of `bytes`, its payload, and its length. A server's frames are whole,
+/// unmasked and minimal.
+fn parse(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     let [first, second, ..] = *bytes else {
         return None;
     };
-    assert_eq!(first & 0x70, 0, "no reserved bit is set: {first:x}");
+    assert_eq!(first & 0x30, 0, "RSV2 and RSV3 mean nothing: {first:x}");
     assert_eq!(first & 0x80, 0x80, "the server never fragments: {first:x}");
     assert!(second < 0x80, "a server does not mask");
     let (length, header) = match second {
@@ -242,14 +325,16 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
         _ => (u64::from(second), 2),
     };
     let end = header + usize::try_from(length).expect("frames fit memory");
-    let payload = bytes.get(header..end)?.to_vec();
-    let frame = match first & 0x0f {
+    Some((first, bytes.get(header..end)?.to_vec(), end))
+}
+
+fn frame_of(opcode: u8, payload: Vec<u8>) -> Frame {
+    match opcode {
         0x1 => Frame::Text(String::from_utf8(payload).expect("text is UTF-8")),
         0x2 => Frame::Binary(payload),
         0x8 => Frame::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
         0x9 => Frame::Ping(payload),
         0xa => Frame::Pong(payload),
         opcode => panic!("an opcode of {opcode}"),
-    };
-    Some((frame, end))
+    }
 }

@@ -105,8 +105,9 @@ fn seeds() {
     }
 }
 
-/// What no run can move: there are no disk, no descriptors and no origins, and nothing is left at the end.
-const OUT_OF_REACH: [&str; 8] = [
+/// What no run can move: there are no disk, no descriptors and no origins, messages are too short to inflate a turn's
+/// worth of them (`tests/attack` does), and nothing is left at the end.
+const OUT_OF_REACH: [&str; 9] = [
     "connections",
     "rooms",
     "users",
@@ -114,6 +115,7 @@ const OUT_OF_REACH: [&str; 8] = [
     "origin_refused_total",
     "storage_errors_total",
     "accept_paused_total",
+    "inflating_postponed_total",
     "bugs_total",
 ];
 

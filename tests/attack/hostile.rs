@@ -1,0 +1,354 @@
+//! A crowd of connections that mean no good, driven by one thread.
+
+use crate::common::{Opcode, PATIENCE, deflated, fragment, marked, masked, upgrade};
+use std::fmt;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The default of `--max-message`.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// What a bomb inflates to.
+const BOMB_BYTES: usize = 8 << 20;
+/// Bytes that a connection sends before the next has its turn.
+const TURN_BYTES: usize = 64 * 1024;
+/// The end of what was received that is kept: enough for a close frame.
+const TAIL_BYTES: usize = 256;
+
+/// What a hostile connection does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attack {
+    /// A few KiB that inflate to many MiB.
+    Bomb,
+    /// Messages that inflate to just what is allowed, without end: nothing but their cost is wrong with them.
+    Stuffed,
+    /// The same with white space, which says nothing to the chat.
+    Blank,
+    /// A long message of which all but the end comes, then a byte now and then.
+    Trickle,
+    /// The header of a frame of 2^63 - 1 bytes.
+    Giant,
+    /// A hundred thousand empty fragments.
+    Fragments,
+    /// Pings whose pongs are not read.
+    Pings,
+    /// Nonsense whose refusals are read a little slower than they come.
+    Sips,
+}
+
+impl Attack {
+    pub const ALL: &[Attack] = &[
+        Attack::Bomb,
+        Attack::Stuffed,
+        Attack::Blank,
+        Attack::Trickle,
+        Attack::Giant,
+        Attack::Fragments,
+        Attack::Pings,
+        Attack::Sips,
+    ];
+
+    /// The code of the close that it meets, if it does.
+    fn close_code(self) -> Option<u16> {
+        match self {
+            Attack::Bomb | Attack::Giant => Some(1009),
+            Attack::Fragments => Some(1008),
+            Attack::Stuffed | Attack::Blank | Attack::Trickle | Attack::Pings | Attack::Sips => {
+                None
+            }
+        }
+    }
+
+    fn script(self) -> Script {
+        let text = |bytes: usize| marked(true, Opcode::Text, &deflated(&vec![b' '; bytes]));
+        let empty = |fin, opcode| fragment(fin, opcode, b"");
+        let (path, first, again) = match self {
+            Attack::Bomb => ("/echo", text(BOMB_BYTES), vec![]),
+            Attack::Stuffed => ("/echo", vec![], text(MESSAGE_BYTES_MAX)),
+            Attack::Blank => ("/ws", vec![], text(MESSAGE_BYTES_MAX)),
+            Attack::Trickle => {
+                let whole = masked(Opcode::Binary, &vec![0x37; MESSAGE_BYTES_MAX]);
+                let (first, last) = whole.split_at(whole.len() - 10_000);
+                ("/echo", first.to_vec(), last[..1].to_vec())
+            }
+            Attack::Giant => {
+                let mut header = vec![0x82, 0xff];
+                header.extend(u64::to_be_bytes(u64::MAX >> 1));
+                header.extend([0; 4]);
+                ("/raw/r", header, vec![0; 1000])
+            }
+            Attack::Fragments => {
+                let first = empty(false, Opcode::Text);
+                ("/ws", first, empty(false, Opcode::Continuation))
+            }
+            Attack::Pings => ("/echo", vec![], masked(Opcode::Ping, &[7; 125])),
+            Attack::Sips => ("/ws", vec![], masked(Opcode::Text, b"{}{}{}{}{}{}{}{}")),
+        };
+        let times = match self {
+            Attack::Trickle => 1,
+            _ => TURN_BYTES / again.len().max(1),
+        };
+        let read_bytes = match self {
+            Attack::Pings => 0,
+            Attack::Sips => 4 * 1024,
+            _ => usize::MAX,
+        };
+        Script {
+            path,
+            first,
+            again: again.repeat(times),
+            read_bytes,
+        }
+    }
+}
+
+impl fmt::Display for Attack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Attack::Bomb => "bombs",
+            Attack::Stuffed => "messages stuffed to the limit",
+            Attack::Blank => "messages stuffed with blanks",
+            Attack::Trickle => "unfinished messages",
+            Attack::Giant => "headers of 2^63 - 1",
+            Attack::Fragments => "empty fragments",
+            Attack::Pings => "unread pongs",
+            Attack::Sips => "refusals read in sips",
+        })
+    }
+}
+
+/// What all connections of one attack send, and how they read.
+struct Script {
+    path: &'static str,
+    first: Vec<u8>,
+    /// Sent again and again, if there is any.
+    again: Vec<u8>,
+    /// Read at a time.
+    read_bytes: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Tally(Vec<(Attack, Count)>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    opened: u64,
+    closed_as_due: u64,
+    closed_otherwise: u64,
+    sent_bytes: u64,
+}
+
+/// Connections that attack in turns.
+pub struct Crowd {
+    address: SocketAddr,
+    scripts: Vec<(Attack, Script)>,
+    connections: Vec<Hostile>,
+    tally: Tally,
+}
+
+/// One connection.
+struct Hostile {
+    stream: TcpStream,
+    /// The place of its attack.
+    place: usize,
+    request: Vec<u8>,
+    /// How much it sent, in all.
+    sent: usize,
+    /// The end of what it received.
+    tail: Vec<u8>,
+}
+
+/// How a turn of a connection ended.
+enum Turn {
+    Idle,
+    Busy,
+    /// The server has gone.
+    Over,
+}
+
+impl Crowd {
+    /// So many connections, which attack in these ways.
+    pub fn new(address: SocketAddr, count: usize, attacks: &[Attack]) -> Crowd {
+        let mut crowd = Crowd {
+            address,
+            scripts: attacks.iter().map(|it| (*it, it.script())).collect(),
+            connections: Vec::new(),
+            tally: Tally(attacks.iter().map(|it| (*it, Count::default())).collect()),
+        };
+        for number in 0..count {
+            let connection = crowd.open(number % attacks.len());
+            crowd.connections.push(connection);
+        }
+        crowd
+    }
+
+    /// Attacks until it is over, and until each attack met its answer often enough. Whoever is closed comes again.
+    pub fn run(&mut self, is_over: &AtomicBool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_over.load(Ordering::Relaxed)
+            || !self.tally.is_enough() && Instant::now() < deadline
+        {
+            let mut is_busy = false;
+            for index in 0..self.connections.len() {
+                is_busy |= self.turn(index);
+            }
+            if !is_busy {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    /// What came of it so far.
+    pub fn tally(&self) -> Tally {
+        self.tally.clone()
+    }
+
+    fn turn(&mut self, index: usize) -> bool {
+        let connection = &mut self.connections[index];
+        let place = connection.place;
+        let (attack, script) = &self.scripts[place];
+        let sent_before = connection.sent;
+        let turn = connection.turn(script);
+        let count = &mut self.tally.0[place].1;
+        count.sent_bytes += (connection.sent - sent_before) as u64;
+        match turn {
+            Turn::Idle => false,
+            // A trickle takes its time.
+            Turn::Busy => *attack != Attack::Trickle,
+            Turn::Over => {
+                match attack.close_code() {
+                    Some(code) if connection.was_told(code) => count.closed_as_due += 1,
+                    Some(_) | None => count.closed_otherwise += 1,
+                }
+                self.connections[index] = self.open(place);
+                true
+            }
+        }
+    }
+
+    fn open(&mut self, place: usize) -> Hostile {
+        self.tally.0[place].1.opened += 1;
+        let stream = TcpStream::connect(self.address).expect("the server accepts");
+        stream.set_nonblocking(true).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
+        // A reset at the end, so that no port is held for a minute by each of thousands.
+        let socket = socket2::SockRef::from(&stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+        Hostile {
+            stream,
+            place,
+            request: self.scripts[place].1.request(self.address),
+            sent: 0,
+            tail: Vec::new(),
+        }
+    }
+}
+
+impl Hostile {
+    /// Reads a share and sends a share.
+    fn turn(&mut self, script: &Script) -> Turn {
+        match self.read(script.read_bytes) {
+            Turn::Over => Turn::Over,
+            Turn::Idle => self.write(script),
+            Turn::Busy => {
+                self.write(script);
+                Turn::Busy
+            }
+        }
+    }
+
+    fn read(&mut self, bytes_max: usize) -> Turn {
+        let mut buffer = [0; TURN_BYTES];
+        let buffer = &mut buffer[..bytes_max.min(TURN_BYTES)];
+        if buffer.is_empty() {
+            return Turn::Idle;
+        }
+        match self.stream.read(buffer) {
+            Ok(0) => Turn::Over,
+            Ok(count) => {
+                self.tail.extend_from_slice(&buffer[..count]);
+                let kept = self.tail.len().min(TAIL_BYTES);
+                self.tail.drain(..self.tail.len() - kept);
+                Turn::Busy
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Turn::Idle,
+            Err(_) => Turn::Over,
+        }
+    }
+
+    fn write(&mut self, script: &Script) -> Turn {
+        let once = self.request.len();
+        let bytes = match self.sent.checked_sub(once) {
+            None => &self.request[self.sent..],
+            Some(_) if script.again.is_empty() => return Turn::Idle,
+            Some(beyond) => &script.again[beyond % script.again.len()..],
+        };
+        match self.stream.write(bytes) {
+            Ok(count) => {
+                self.sent += count;
+                Turn::Busy
+            }
+            // That the server has gone is for the reader to find out.
+            Err(_) => Turn::Idle,
+        }
+    }
+
+    /// Whether a close frame with this code is at the end of what came.
+    fn was_told(&self, code: u16) -> bool {
+        let [high, low] = code.to_be_bytes();
+        let mut frames = self.tail.windows(4);
+        frames.any(|at| matches!(at, [0x88, _, a, b] if *a == high && *b == low))
+    }
+}
+
+impl Script {
+    /// The upgrade, and what comes once behind it.
+    fn request(&self, address: SocketAddr) -> Vec<u8> {
+        let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        let head = upgrade(&address.to_string(), self.path, offer);
+        [head.as_bytes(), &self.first].concat()
+    }
+}
+
+impl Count {
+    /// Whether it was an attack at all.
+    fn is_enough(&self, attack: Attack) -> bool {
+        match attack.close_code() {
+            Some(_) => self.closed_as_due > 20,
+            None => self.sent_bytes > 10_000,
+        }
+    }
+}
+
+impl Tally {
+    /// Sees to it that the attack took place, and met the answer that it should.
+    pub fn check(&self, attack: Attack) {
+        let (_, count) = self.0.iter().find(|row| row.0 == attack).expect("a row");
+        assert_eq!(count.closed_otherwise, 0, "{attack}: {self}");
+        assert!(count.is_enough(attack), "{attack}: {self}");
+    }
+
+    fn is_enough(&self) -> bool {
+        self.0
+            .iter()
+            .all(|(attack, count)| count.is_enough(*attack))
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sum =
+            |number: fn(&Count) -> u64| -> u64 { self.0.iter().map(|row| number(&row.1)).sum() };
+        write!(
+            f,
+            "{} connections, {} closed as due, {} otherwise, {:.1} MiB sent",
+            sum(|count| count.opened),
+            sum(|count| count.closed_as_due),
+            sum(|count| count.closed_otherwise),
+            sum(|count| count.sent_bytes) as f64 / f64::from(1 << 20)
+        )
+    }
+}
