@@ -3,8 +3,10 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use roomcast::http::{Parsed, Scan, parse};
+use roomcast::limits::INFLATED_BYTES_KEPT;
 use roomcast::proto::Commands;
 use roomcast::ws::close::{self, CloseCode};
+use roomcast::ws::deflate::{Deflater, Inflater};
 use roomcast::ws::mask::unmask;
 use roomcast::ws::utf8::{self, Utf8};
 use roomcast::ws::{Header, Input, Message, Opcode, Protocol, Rules, Violation, frame};
@@ -125,6 +127,29 @@ fn nearly_text() -> impl Strategy<Value = Vec<u8>> {
     vec(part, 0..8).prop_map(|parts| parts.concat())
 }
 
+/// What a message compresses to, and what it was where no byte was changed.
+fn a_compressed_payload() -> impl Strategy<Value = (Vec<u8>, Option<Vec<u8>>)> {
+    let repeated = (vec(any::<u8>(), 1..40), 1..4_000_usize);
+    let repeated = repeated.prop_map(|(part, count)| part.repeat(count));
+    let fault = proptest::option::weighted(0.5, (any::<prop::sample::Index>(), any::<u8>()));
+    let compressed = (repeated, fault).prop_filter_map("it has to be of use", |(plain, fault)| {
+        let (mut out, mut deflater) = (Vec::new(), Deflater::default());
+        if !deflater.compress(&plain, 15, &mut out) {
+            return None;
+        }
+        let Some((place, byte)) = fault else {
+            return Some((out, Some(plain)));
+        };
+        let place = place.index(out.len());
+        out[place] = byte;
+        Some((out, None))
+    });
+    prop_oneof![
+        4 => compressed,
+        1 => vec(any::<u8>(), 0..200).prop_map(|bytes| (bytes, None)),
+    ]
+}
+
 /// Whether bytes are UTF-8 by the table of RFC 3629, 4.
 fn is_utf8_naively(mut bytes: &[u8]) -> bool {
     while let Some((&lead, rest)) = bytes.split_first() {
@@ -218,6 +243,26 @@ proptest! {
     #[test]
     fn any_bytes_at_all_are_read_within_the_bound(stream in vec(any::<u8>(), 0..600), cuts in vec(0..90_usize, 0..12)) {
         prop_assert_eq!(read(&stream, &cuts), read(&stream, &[]));
+    }
+
+    #[test]
+    fn inflating_anything_stays_within_the_bound(
+        payloads in vec(a_compressed_payload(), 1..6), bytes_max in prop_oneof![0..9_000_usize, Just(100_000)],
+    ) {
+        let mut inflater = Inflater::default();
+        for (payload, plain) in payloads {
+            let inflated = inflater.message(Opcode::Binary, &payload, bytes_max);
+            let inflated = inflated.map(|message| event(message).2);
+            match plain {
+                Some(plain) if plain.len() <= bytes_max => prop_assert_eq!(inflated, Ok(plain)),
+                Some(_) => prop_assert_eq!(inflated, Err(Violation::TooBig)),
+                None => prop_assert!(inflated.is_err() || inflated.is_ok_and(|it| it.len() <= bytes_max)),
+            }
+            // One byte more tells that there are too many.
+            prop_assert!(inflater.held_bytes() <= bytes_max + 1, "{} held", inflater.held_bytes());
+            inflater.trim();
+            prop_assert!(inflater.held_bytes() <= INFLATED_BYTES_KEPT);
+        }
     }
 
     #[test]

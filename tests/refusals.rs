@@ -57,6 +57,8 @@ fn bad_requests() -> Vec<(String, u16)> {
         ("GET /\r\n@\r\n", 400),
         ("GET  / HTTP/1.1\r\n@\r\n", 400),
         ("GET / HTTP/1.1 \r\n@\r\n", 400),
+        ("GET / HTTP/1.10\r\n@\r\n", 400),
+        ("GET / HTTP/+1.1\r\n@\r\n", 400),
         (" GET / HTTP/1.1\r\n@\r\n", 400),
         ("GET\t/\tHTTP/1.1\r\n@\r\n", 400),
         ("G(T / HTTP/1.1\r\n@\r\n", 400),
@@ -103,6 +105,8 @@ fn bad_requests() -> Vec<(String, u16)> {
         ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a,b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
         // Lines and fields.
         ("GET / HTTP/1.1\n@\r\n", 400),
         ("GET / HTTP/1.1\r\n@X: y\n\r\n", 400),
@@ -126,6 +130,12 @@ fn bad_requests() -> Vec<(String, u16)> {
         ("GET / HTTP/1.1\r\n@Content-Length: 1, 1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\n@Content-Length: 0x1\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\n@Content-Length: 1 1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n@Content-Length:\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n@Transfer-Encoding:\r\n\r\n", 400),
+        (
+            "GET / HTTP/1.1\r\n@Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
         (
             "GET / HTTP/1.1\r\n@Content-Length: 99999999999999999999\r\n\r\n",
             400,
