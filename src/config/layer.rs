@@ -84,7 +84,9 @@ pub struct Layer {
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub echo: Option<bool>,
     /// Compress frames for clients that offer permessage-deflate. A room compresses each frame once for all its
-    /// members, but what each sends has to be inflated: it pays where bandwidth is dear.
+    /// members of a shard, but what each sends has to be inflated. It costs about 12 µs of processor time for a frame
+    /// of 128 bytes and 23 µs for one of 1 KiB, and takes off a sixth of the first and three fifths of the second: it
+    /// pays where messages are long, rooms large, or bandwidth is dear.
     #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
