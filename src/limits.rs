@@ -89,7 +89,7 @@ pub const BURST_MS: u32 = 1000;
 /// How many tails a room keeps at most for such readers.
 pub const BURST_TAIL_COUNT_MAX: usize = 32;
 /// A deadline that is met so late, in milliseconds, was missed by the shard and not by the peer, which gets as long
-/// again.
+/// again, or an interval of pings where that is shorter.
 pub const STANDSTILL_MS: u32 = 1000;
 /// Passing frames (signals, presence) that one room takes between two passes of its fan-out, in bytes.
 pub const PASSING_BYTES_MAX: usize = 64 * 1024;

@@ -5,12 +5,14 @@ mod common;
 use common::{
     Client, Frame, Opcode, Server, Socket, Value, fragment, json, masked, sharded, until,
 };
+use roomcast::limits::STANDSTILL_MS;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 sharded!(
     pings_come_in_intervals,
     silence_for_two_intervals_closes,
+    a_standstill_of_the_server_is_not_silence,
     any_traffic_is_a_sign_of_life,
     identity_must_be_settled_in_time,
     full_replies_and_a_dead_socket_close,
@@ -79,6 +81,28 @@ fn silence_for_two_intervals_closes(shards: u16) {
         while let Frame::Ping(_) = socket.frame() {}
     }
     server.await_metric("silent_closed_total", 3);
+}
+
+fn a_standstill_of_the_server_is_not_silence(shards: u16) {
+    let server = Server::with(shards, &FLAGS);
+    let mut sockets: Vec<Socket> = ["/ws", "/echo", "/raw/r"]
+        .iter()
+        .map(|path| server.socket(path))
+        .collect();
+    sockets[0].text();
+    server.signal("STOP");
+    std::thread::sleep(Duration::from_millis(u64::from(STANDSTILL_MS)) + 5 * INTERVAL);
+    server.signal("CONT");
+    // Everyone is asked before being judged, and the answers are heard.
+    for _ in 0..3 {
+        for socket in &mut sockets {
+            match socket.frame() {
+                Frame::Ping(payload) => socket.send(Opcode::Pong, &payload),
+                frame => panic!("a ping, not {frame:?}"),
+            }
+        }
+    }
+    assert_eq!(server.metric("silent_closed_total"), 0);
 }
 
 /// The bytes that are sent the n-th time.

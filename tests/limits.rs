@@ -317,7 +317,7 @@ const TESTED: &[(&str, &str)] = &[
     ("BURST_MS", "slow_reader::the_others_do_not_notice_it"),
     (
         "STANDSTILL_MS",
-        "sim::scenes::time_in_which_the_server_stood_still_is_not_silence",
+        "keepalive::a_standstill_of_the_server_is_not_silence",
     ),
     (
         "BURST_TAIL_COUNT_MAX",

@@ -33,7 +33,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             // The shard itself stood still, as in a suspended machine. That is nobody's silence: the peer was not
             // asked, and what it sent is yet to come.
             peer.heard = now;
-            self.arm(index, now + ticks(STANDSTILL_MS));
+            let grace_ms = STANDSTILL_MS.min(self.settings.limits.heartbeat_ms);
+            self.arm(index, now + ticks(grace_ms));
         } else if peer.deadline > now {
             let deadline = peer.deadline;
             self.arm(index, deadline);
