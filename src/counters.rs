@@ -104,6 +104,10 @@ counters! {
     Counter inbox_full_total;
     /// Sends refused by the log's table.
     Counter storage_errors_total;
+    /// Sends refused because the disk stood still for too long.
+    Counter storage_stalled_total;
+    /// Chunks of logs that were read for members that fell off the tail.
+    Counter chunks_total;
     /// Times that accepting paused for want of descriptors.
     Counter accept_paused_total;
     /// Turns of the event loop.

@@ -12,6 +12,8 @@ pub enum Effect {
     Reply(Range<usize>),
     /// These are the rest of a frame that was begun: they go before everything else.
     Rest(Range<usize>),
+    /// These are the chunk of its room's frames that it asked for, and it may ask for the next; none where there is none.
+    Chunk(Range<usize>),
     /// Its identity is settled: its frames may be read.
     Settled,
     /// It is closed with this code, after what it was told before.
@@ -50,6 +52,13 @@ impl Effects {
         self.list.push((to, Effect::Rest(start..self.bytes.len())));
     }
 
+    /// See [`Effect::Chunk`].
+    pub fn chunk(&mut self, to: Slot, frames: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(frames);
+        self.list.push((to, Effect::Chunk(start..self.bytes.len())));
+    }
+
     /// See [`Effect::Settled`].
     pub fn settled(&mut self, to: Slot) {
         self.list.push((to, Effect::Settled));
@@ -74,7 +83,7 @@ impl Effects {
     pub fn drain(&mut self, mut each: impl FnMut(Slot, &Effect, &[u8])) {
         for (to, effect) in self.list.drain(..) {
             let bytes = match &effect {
-                Effect::Reply(range) | Effect::Rest(range) => {
+                Effect::Reply(range) | Effect::Rest(range) | Effect::Chunk(range) => {
                     self.bytes.get(range.clone()).unwrap_or_default()
                 }
                 Effect::Settled | Effect::Close(..) => &[],

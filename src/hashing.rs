@@ -13,7 +13,7 @@ pub struct HashKey(u64, u64);
 
 impl HashKey {
     /// A key from 128 random bits.
-    pub fn new(key: (u64, u64)) -> HashKey {
+    pub const fn new(key: (u64, u64)) -> HashKey {
         HashKey(key.0, key.1)
     }
 

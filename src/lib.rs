@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | 0 codecs | [`ws`], [`http`], [`proto`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
 //! | 1 engine | [`room`], [`users`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
-//! | 2 shell | [`reactor`], [`config`], [`metrics`], `main` | mio, threads, files, signals |
+//! | 2 shell | [`reactor`], [`store`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
 //!
 //! [`limits`] holds every bound and [`counters`] every counter, for all rings. Rings 0 and 1 run unchanged under the
 //! simulator (`tests/sim`) and the fuzzers: partial writes, budgets and fan-out included.
@@ -69,6 +69,14 @@
 //!   so confirming an inbox needs no memory per connection.
 //! * **The memory table keeps nothing**: without a disk the segments are the history, and a second copy would only halve
 //!   how far back they reach. History is lost at exit.
+//! * **Commit, then deliver and acknowledge.** On disk ([`store`]), answers of the log service come by mail: everything
+//!   that arrived during one transaction goes into the next. A shard never waits; while nothing is answered it holds
+//!   back who sends.
+//! * **A member far behind reads from the disk**, a chunk at a time, which waits with its own replies but does not count
+//!   as one. It goes back to memory where the tail begins.
+//! * **Both sides of a private message** are kept in two transactions, of which the first notes that the second is owed:
+//!   the sender's inbox may live on another shard, and what is owed is kept at the next start before anything is served.
+//! * **The data folder leaves 10 % of its volume free, but at most 1 GiB**: a tenth of a large disk is no small thing.
 //! * **Timers are lazy**: an activity writes one number, and a timer that fires too early is armed again.
 //! * **An inbox without messages is two numbers in its user**; with its first message it becomes a log that every
 //!   connection of the user reads.
@@ -98,6 +106,8 @@ pub mod proto;
 pub mod reactor;
 pub mod room;
 pub mod slots;
+pub mod store;
 pub mod timers;
+pub mod tools;
 pub mod users;
 pub mod ws;

@@ -109,8 +109,39 @@ pub const HISTORY_COUNT_MAX: usize = 500;
 pub const HISTORY_BYTES_MAX: usize = 256 * 1024;
 /// Most names in one `presence`.
 pub const PRESENCE_MEMBER_COUNT_MAX: usize = 1000;
-/// Ids remembered by a memory log, in messages.
+/// Ids remembered by a log, in messages; by one on disk those of [`DEDUPE_MS`] as well.
 pub const DEDUPE_COUNT_MAX: usize = 10_000;
+/// How long a log on disk remembers ids, in milliseconds.
+pub const DEDUPE_MS: u64 = 24 * 3_600_000;
+
+/// Messages on their way to the disk, in bytes over all shards, over which who sends more is not read.
+pub const UNCOMMITTED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long the disk may stand still before sends are refused, in milliseconds.
+pub const STORE_STALL_MS: u32 = 5_000;
+/// Pause before something is tried again that the disk refused, in milliseconds.
+pub const STORE_RETRY_MS: u32 = 500;
+/// What a member that fell off the tail of its room is sent at a time, in bytes; it holds at least one message.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// The same in messages.
+pub const CHUNK_COUNT_MAX: usize = 1_000;
+/// Questions that wait for the thread that reads from the disk, over all shards.
+pub const READ_QUEUE_COUNT_MAX: usize = 16 * 1024;
+/// Memory for pages of the database, in bytes for each of its two connections.
+pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Pages in the write-ahead log at which they are brought into the database.
+pub const WAL_PAGE_COUNT: u32 = 4096;
+/// Percent of its volume that the data folder leaves free, but not more than [`FREE_BYTES_MIN`].
+pub const FREE_PERCENT_MIN: u32 = 10;
+/// See [`FREE_PERCENT_MIN`].
+pub const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+/// Rows that one step of the upkeep of the database looks at.
+pub const UPKEEP_ROW_COUNT: u32 = 500;
+/// Pause between two such steps, in milliseconds.
+pub const UPKEEP_PAUSE_MS: u64 = 50;
+/// Pause between two rounds over the whole database, in milliseconds.
+pub const UPKEEP_MS: u64 = 60_000;
+/// How long a room that is kept on disk stays in memory when nobody is in it, in milliseconds.
+pub const KEPT_HOLD_MS: u32 = 10_000;
 
 /// The bounds that an operator can move, and the times. See the constants of this module for the others.
 #[derive(Clone, Debug, PartialEq, Eq)]

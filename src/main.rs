@@ -6,9 +6,20 @@ use std::process::ExitCode;
 
 use roomcast::config::{self, Config};
 use roomcast::reactor::{Server, signals, sys};
+use roomcast::tools;
 
 fn main() -> ExitCode {
-    let setup = match config::load(env::args_os(), env::vars_os(), sys::survey()) {
+    let arguments: Vec<_> = env::args_os().collect();
+    if let Some(tool) = tools::named(&arguments) {
+        return match tools::run(&tool) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let setup = match config::load(arguments, env::vars_os(), sys::survey()) {
         Ok(setup) => setup,
         Err(error) => {
             error.print();

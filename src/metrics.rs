@@ -4,6 +4,9 @@ use std::fmt::Write;
 use std::fs;
 
 use crate::counters::{Counters, Kind};
+use crate::store::Desk;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What does not change while the process runs.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +71,73 @@ pub fn render(out: &mut String, total: &Counters, about: &About) {
             "Memory that the process has in use.",
             bytes,
         );
+    }
+}
+
+/// Appends what the store has counted.
+pub fn render_store(out: &mut String, desk: &Desk) {
+    let figures = &desk.figures;
+    let counters = [
+        (
+            "commits_total",
+            "Transactions that were tried.",
+            &figures.commits,
+        ),
+        (
+            "requests_total",
+            "Messages and other requests in them.",
+            &figures.requests,
+        ),
+        (
+            "failures_total",
+            "Transactions that failed.",
+            &figures.failures,
+        ),
+        (
+            "reads_total",
+            "Stretches of logs that were read.",
+            &figures.reads,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let name = format!("roomcast_store_{name}");
+        metric(out, &name, "", Kind::Counter, help, value.load(Relaxed));
+    }
+    let seconds = |us: &AtomicU64| Micros(us.load(Relaxed));
+    let name = "roomcast_store_commit_seconds_total";
+    let help = "Time that the transactions took.";
+    metric(
+        out,
+        name,
+        "",
+        Kind::Counter,
+        help,
+        seconds(&figures.commit_us),
+    );
+    let name = "roomcast_store_commit_seconds_max";
+    let help = "The longest of the transactions.";
+    metric(
+        out,
+        name,
+        "",
+        Kind::Gauge,
+        help,
+        seconds(&figures.commit_us_max),
+    );
+    let name = "roomcast_store_waiting_bytes";
+    let help = "Bytes that wait to be committed.";
+    metric(out, name, "", Kind::Gauge, help, desk.waiting_bytes());
+    let name = "roomcast_store_well";
+    let help = "Whether the store can commit.";
+    metric(out, name, "", Kind::Gauge, help, u8::from(desk.is_well()));
+}
+
+/// Microseconds, shown as seconds.
+struct Micros(u64);
+
+impl std::fmt::Display for Micros {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000, self.0 % 1_000_000)
     }
 }
 

@@ -4,6 +4,7 @@ use crate::http::Scan;
 use crate::timers::Tick;
 use crate::ws::Protocol;
 use crate::ws::frame::{self, Opcode};
+use std::ops::Range;
 
 /// What became of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ impl Marks {
     pub const TURNED_AWAY: Marks = Marks(128);
     /// A frame of a room was begun: its rest is the next that goes out.
     pub const MID_FRAME: Marks = Marks(256);
+    /// It has asked for a chunk of a room's log.
+    pub const READING: Marks = Marks(512);
 
     /// Whether a mark is set.
     pub fn has(self, mark: Marks) -> bool {
@@ -153,6 +156,8 @@ impl Spill {
 pub struct Replies {
     bytes: Vec<u8>,
     sent: usize,
+    /// Where among them a chunk of a room's log lies: it waits with the replies, but is none.
+    chunk: Range<usize>,
     /// The latest pong that found no room; it replaces those before it (RFC 6455, 5.5.3).
     pong: Option<Box<[u8]>>,
     /// The same for a heartbeat: an encoded frame.
@@ -186,6 +191,18 @@ impl Replies {
         }
     }
 
+    /// Adds a chunk of a room's log, frames as they go on the wire. There is one at a time.
+    pub fn chunk(&mut self, frames: &[u8]) {
+        debug_assert!(!self.has_chunk());
+        self.chunk = self.bytes.len()..self.bytes.len() + frames.len();
+        self.bytes.extend_from_slice(frames);
+    }
+
+    /// Whether a part of a chunk waits.
+    pub fn has_chunk(&self) -> bool {
+        self.chunk.end > self.sent
+    }
+
     /// Forgets what was put aside: after a Close nothing may follow.
     pub fn drop_aside(&mut self) {
         self.pong = None;
@@ -196,6 +213,9 @@ impl Replies {
     pub fn put_first(&mut self, rest: &[u8]) {
         self.bytes
             .splice(self.sent..self.sent, rest.iter().copied());
+        if self.has_chunk() {
+            self.chunk = self.chunk.start + rest.len()..self.chunk.end + rest.len();
+        }
     }
 
     /// What is to be sent next.
@@ -206,6 +226,15 @@ impl Replies {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.sent
+    }
+
+    /// Bytes that wait, but for a chunk of a room's log.
+    pub fn own_len(&self) -> usize {
+        let chunk = self
+            .chunk
+            .end
+            .saturating_sub(self.sent.max(self.chunk.start));
+        self.len() - chunk
     }
 
     /// Whether nothing waits.
@@ -227,6 +256,7 @@ impl Replies {
         }
         self.bytes.clear();
         self.sent = 0;
+        self.chunk = 0..0;
         if let Some(payload) = self.pong.take() {
             frame::encode(&mut self.bytes, Opcode::Pong, &payload);
         }
@@ -239,6 +269,7 @@ impl Replies {
     pub fn recycle(&mut self) -> bool {
         self.bytes.clear();
         self.sent = 0;
+        self.chunk = 0..0;
         self.pong = None;
         self.heartbeat = None;
         self.bytes.capacity() <= COALESCE_BYTES
@@ -293,9 +324,9 @@ impl<S> Peer<S> {
         }
     }
 
-    /// Bytes of own replies that wait.
+    /// Bytes of own replies that wait; a chunk of a room's log among them does not count.
     pub fn reply_bytes(&self) -> usize {
-        self.replies.as_ref().map_or(0, |replies| replies.len())
+        self.replies.as_ref().map_or(0, |replies| replies.own_len())
     }
 
     /// The spill, made if there is none.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The ring of each module of the crate. A module may use its own ring and the rings within.
-const RINGS: [(&str, u8); 20] = [
+const RINGS: [(&str, u8); 22] = [
     ("ws", 0),
     ("http", 0),
     ("proto", 0),
@@ -23,6 +23,8 @@ const RINGS: [(&str, u8); 20] = [
     ("slots", 1),
     ("hashing", 1),
     ("reactor", 2),
+    ("store", 2),
+    ("tools", 2),
     ("config", 2),
     ("metrics", 2),
     ("main", 2),
@@ -33,7 +35,7 @@ const RINGS: [(&str, u8); 20] = [
 const EVERYONE: u8 = u8::MAX;
 
 /// What rings 0 and 1 must not even name: sockets, clocks, files, threads, and randomness that is not an argument.
-const OUTSIDE: [&str; 30] = [
+const OUTSIDE: [&str; 31] = [
     "TcpStream",
     "TcpListener",
     "UdpSocket",
@@ -52,6 +54,7 @@ const OUTSIDE: [&str; 30] = [
     "mio",
     "rustix",
     "socket2",
+    "rusqlite",
     "signal_hook",
     "env_logger",
     "clap",

@@ -333,6 +333,36 @@ const TESTED: &[(&str, &str)] = &[
         "DEDUPE_COUNT_MAX",
         "dedupe::the_last_ten_thousand_are_remembered",
     ),
+    ("DEDUPE_MS", "not refused: ids are forgotten"),
+    (
+        "UNCOMMITTED_BYTES_MAX",
+        "not refused: senders are held back",
+    ),
+    (
+        "STORE_STALL_MS",
+        "not refused in a test: it takes a disk that stands still",
+    ),
+    ("STORE_RETRY_MS", "not refused: a pause"),
+    ("CHUNK_BYTES", "not refused: the share of one reading"),
+    ("CHUNK_COUNT_MAX", "not refused: the share of one reading"),
+    (
+        "READ_QUEUE_COUNT_MAX",
+        "not refused: asked again after a pause",
+    ),
+    ("STORE_CACHE_BYTES", "not refused: kept by SQLite"),
+    ("WAL_PAGE_COUNT", "not refused: kept by SQLite"),
+    (
+        "FREE_PERCENT_MIN",
+        "not refused in a test: it takes a volume of its own",
+    ),
+    (
+        "FREE_BYTES_MIN",
+        "not refused in a test: it takes a volume of its own",
+    ),
+    ("UPKEEP_ROW_COUNT", "not refused: the share of one step"),
+    ("UPKEEP_PAUSE_MS", "not refused: a pause"),
+    ("UPKEEP_MS", "not refused: a pause"),
+    ("KEPT_HOLD_MS", "not refused: memory is freed"),
     ("READ_BYTES", "not refused: the share of one turn"),
     (
         "OBJECT_COUNT_PER_TURN",

@@ -100,6 +100,7 @@ fn number(count: usize, repeats: usize) {
             name: "lobby".into(),
         },
         hint: Head { epoch: 1, seq: 0 },
+        is_kept: true,
     });
     let content = format!("\"{}\"", ascii(62));
     let mut id: u128 = 0;
@@ -107,7 +108,13 @@ fn number(count: usize, repeats: usize) {
         for _ in 0..count {
             // Ids come as hashes: no two alike, and in no order.
             id = id.wrapping_add(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-            submission.append(log, Connection::NONE, Some(id), false, &draft(&content));
+            submission.append(
+                log,
+                (Connection::NONE, 0),
+                Some(id),
+                false,
+                &draft(&content),
+            );
         }
         service.submit(submission, 1_700_000_000_000);
         let answers = service.take().expect("a memory log answers at once");

@@ -10,6 +10,7 @@ use crate::limits::{
     CONNECTION_COUNT_MAX, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, Limits, MESSAGE_BYTES_MAX,
     SHARD_COUNT_MAX,
 };
+use crate::store::{Retention, Rule};
 
 /// Shortest interval or time-out that makes sense. It also catches seconds given for milliseconds.
 const MS_MIN: i64 = 100;
@@ -39,6 +40,8 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
         deflate: Some(false),
         memory: Some(false),
         data: Some("roomcast-data".to_owned()),
+        retain_messages: Some(Vec::new()),
+        retain_days: Some(Vec::new()),
         room_hold_ms: Some(limits.room_hold_ms),
         name_hold_days: Some(limits.name_hold_days),
         max_connections: Some(connection_count(machine.descriptor_count_max, shards_given)),
@@ -97,6 +100,11 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
         shards,
         pin: merged.switch("pin"),
         history: history(merged),
+        retention: Retention {
+            messages: rules(merged, "retain_messages")?,
+            days: rules(merged, "retain_days")?,
+        },
+        is_new_epoch: false,
         raw: merged.switch("raw"),
         echo: merged.switch("echo"),
         deflate: merged.switch("deflate"),
@@ -195,6 +203,22 @@ fn history(merged: &Merged) -> History {
         (false, Some(folder)) => History::Folder(folder.into()),
         (true, _) | (false, None) => History::Memory,
     }
+}
+
+/// Bounds of retention, as `1000` for every room or `log-*=1000` for those that fit.
+fn rules(merged: &Merged, key: &str) -> Result<Vec<Rule>, Error> {
+    let rule = |text: &str| {
+        let (pattern, most) = text.rsplit_once('=').unwrap_or(("*", text));
+        let most = most.parse().map_err(|_| {
+            let reason = format!(
+                "{text:?} is no bound; write it as 1000, or log-*=1000 for the rooms that fit"
+            );
+            merged.wrong(key, reason)
+        })?;
+        let pattern = pattern.to_owned();
+        Ok(Rule { pattern, most })
+    };
+    merged.list(key).map(rule).collect()
 }
 
 /// An origin is a scheme, a host and perhaps a port (RFC 6454, 6.2): what a browser sends in `Origin`.

@@ -38,6 +38,14 @@ const EXAMPLES: &str = "Examples:
   roomcast --config roomcast.toml --check-config
       check the settings, and see where each comes from
 
+Tools, each with a --help of its own:
+  roomcast export --room ROOM [--since SEQ]
+      write the messages of a room as lines of JSON
+  roomcast import [FILE]
+      read them back
+  roomcast backup FILE
+      copy the database of a running server
+
 Signals: the first SIGTERM or SIGINT stops accepting, tells every client to come back and exits with 0; the second \
 exits at once.";
 
@@ -97,10 +105,17 @@ pub struct Layer {
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub memory: Option<bool>,
-    /// Folder for history, names and inboxes. Not used in this version, which keeps them in memory.
+    /// Folder for history, names and inboxes; it is made if there is none. One server at a time uses it.
     #[arg(long, value_name = "DIR", help_heading = HISTORY)]
     pub data: Option<String>,
-    /// How long an empty room keeps its history in memory, in milliseconds.
+    /// How many messages of a room are kept on disk; all of them if not set. PATTERN=COUNT is for the rooms whose
+    /// names fit (* stands for anything); the first that fits counts. Repeatable.
+    #[arg(long, value_name = "[PATTERN=]COUNT", value_delimiter = ',', help_heading = HISTORY)]
+    pub retain_messages: Option<Vec<String>>,
+    /// For how many days messages of a room are kept on disk; for ever if not set. Patterns as in --retain-messages.
+    #[arg(long, value_name = "[PATTERN=]DAYS", value_delimiter = ',', help_heading = HISTORY)]
+    pub retain_days: Option<Vec<String>>,
+    /// How long an empty room keeps its history in memory with --memory, in milliseconds.
     #[arg(long, value_name = "MS", help_heading = HISTORY)]
     pub room_hold_ms: Option<u32>,
     /// How long a claimed name and its inbox are held without a connection, in days.
@@ -176,6 +191,10 @@ pub struct Arguments {
     /// Print the settings that would run as TOML, with where each comes from, and exit.
     #[arg(long, help_heading = PLACE)]
     pub check_config: bool,
+    /// Give the logs in the data folder a new epoch, so that no client takes its position in them for valid. A
+    /// restored backup gets one by itself.
+    #[arg(long, help_heading = HISTORY)]
+    pub new_epoch: bool,
     /// The settings.
     #[command(flatten)]
     pub layer: Layer,

@@ -24,6 +24,7 @@ pub use self::error::Error;
 use self::layer::{Arguments, Layer};
 use self::merge::{Merged, Source};
 use crate::limits::Limits;
+use crate::store::Retention;
 
 /// The settings of a server, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub struct Config {
     pub pin: bool,
     /// Where history, names and inboxes are kept.
     pub history: History,
+    /// What of it is trimmed.
+    pub retention: Retention,
+    /// Whether the logs of the data folder get a new epoch.
+    pub is_new_epoch: bool,
     /// Whether `/raw/{room}` is served.
     pub raw: bool,
     /// Whether `/echo` is served.
@@ -112,7 +117,8 @@ fn load_with(
     merged.lay(environment.layer()?, &Source::Environment)?;
     merged.lay(arguments.layer, &Source::Flag)?;
     merged.fill(check::defaults(machine, &merged))?;
-    let config = check::check(&merged)?;
+    let mut config = check::check(&merged)?;
+    config.is_new_epoch = arguments.new_epoch;
     Ok(Setup {
         notes: notes::notes(&config, machine, &environment.unknown()),
         config,

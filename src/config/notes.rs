@@ -5,7 +5,7 @@ use super::{Config, History, Machine};
 
 /// One sentence each, for the start-up log.
 pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) -> Vec<String> {
-    let mut notes = vec![history(&config.history)];
+    let mut notes: Vec<String> = history(&config.history).into_iter().collect();
     let wanted = config.limits.connection_count_max;
     let possible = connection_count(machine.descriptor_count_max, usize::from(config.shards));
     if wanted > possible {
@@ -22,14 +22,10 @@ pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) ->
     notes
 }
 
-fn history(history: &History) -> String {
-    let lost = "history is kept in memory and is lost at exit";
+fn history(history: &History) -> Option<String> {
     match history {
-        History::Memory => lost.to_owned(),
-        History::Folder(folder) => format!(
-            "{lost}: this version does not use the data folder {}",
-            folder.display()
-        ),
+        History::Memory => Some("history is kept in memory and is lost at exit".to_owned()),
+        History::Folder(_) => None,
     }
 }
 
@@ -53,7 +49,7 @@ mod tests {
     #[test]
     fn each_surprise_is_told_in_one_sentence() {
         for (flags, expected) in [
-            (&[][..], &["roomcast-data"][..]),
+            (&[][..], &[][..]),
             (&["--memory"], &["lost at exit"]),
             (
                 &["--memory", "--max-connections", "1024"],

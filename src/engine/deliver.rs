@@ -16,6 +16,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             effects.drain(|slot, effect, bytes| match effect {
                 Effect::Reply(_) => self.deliver_reply(slot, bytes),
                 Effect::Rest(_) => self.deliver_rest(slot, bytes),
+                Effect::Chunk(_) => self.deliver_chunk(slot, bytes),
                 Effect::Settled => self.settled(slot),
                 Effect::Close(code, reason) => self.close_by_hub(slot, *code, reason),
             });
@@ -49,6 +50,23 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         peer.marks.clear(Marks::MID_FRAME);
         if let Some(replies) = self.replies(slot.index) {
             replies.put_first(rest);
+        }
+        self.mark_flush(slot.index);
+    }
+
+    /// Frames of a room from the log service. They go the way of replies, but do not keep the peer from being read.
+    fn deliver_chunk(&mut self, slot: Slot, frames: &[u8]) {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return;
+        };
+        peer.marks.clear(Marks::READING);
+        if !peer.phase.is_open() {
+            return;
+        }
+        if !frames.is_empty()
+            && let Some(replies) = self.replies(slot.index)
+        {
+            replies.chunk(frames);
         }
         self.mark_flush(slot.index);
     }

@@ -10,7 +10,7 @@ use crate::limits::{REPLY_BYTES_MAX, SEGMENT_BYTES};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Sent};
 use crate::proto::event;
-use crate::room::{Connection, Link, Progress, Room, Space};
+use crate::room::{Connection, Link, Membership, Progress, Room, Space};
 use crate::ws::frame::{self, Opcode};
 
 /// Room frames that one peer gets before others have their turn, in slices.
@@ -102,7 +102,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             let Some(replies) = replies else {
                 return Slice::Whole;
             };
-            let length = replies.len();
+            let (length, own_length) = (replies.len(), replies.own_len());
             if length == 0 {
                 self.drop_replies(index);
                 return Slice::Whole;
@@ -112,7 +112,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 return Slice::Short;
             };
             replies.advance(count);
-            if length >= REPLY_BYTES_MAX {
+            if own_length >= REPLY_BYTES_MAX {
                 if count > 0 {
                     // A peer that is not read shows life by what it takes.
                     peer.heard = self.now.tick();
@@ -151,7 +151,11 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     fn flush_rooms(&mut self, index: u32) {
         for _ in 0..SLICES_PER_FLUSH {
             let Some(link) = self.next_backlog(index) else {
-                self.flush_replies(index);
+                let has_chunk = self.peers.at(index).is_some_and(has_chunk);
+                if self.flush_replies(index) == Slice::Whole && has_chunk {
+                    // There may be another one to ask for.
+                    self.mark_flush(index);
+                }
                 return;
             };
             self.hub.turn_ring(index, link);
@@ -159,7 +163,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             if self.tell_loss(link) {
                 continue;
             }
-            let replies = self.peers.at(index).map_or(0, Peer::reply_bytes);
+            let replies = self.peers.at(index).and_then(|peer| peer.replies.as_ref());
+            let replies = replies.map_or(0, |replies| replies.len());
             if replies > GATHERED_REPLY_BYTES_MAX && self.flush_replies(index) == Slice::Short {
                 return;
             }
@@ -177,6 +182,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     /// The next membership, in the order of the ring, for which there are frames.
     fn next_backlog(&self, index: u32) -> Option<Link> {
+        let may_ask = !self.hub.is_durable() || self.peers.at(index).is_some_and(may_ask);
         self.hub.links(index).find(|link| {
             let Some(room) = self.hub.rooms.at(link.room) else {
                 return false;
@@ -184,7 +190,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             let member = room.members.get(link.member as usize);
             member.is_some_and(|member| match member.progress() {
                 // A relay's reader cannot be told what it missed: nothing follows, and the hub closes it.
-                Progress::Lost => room.key.space != Space::Raw,
+                Progress::Lost => room.key.space != Space::Raw && may_ask,
                 Progress::LostMidFrame => true,
                 Progress::Joining | Progress::Boundary | Progress::MidFrame => {
                     member.cursor < room.tail.head()
@@ -267,8 +273,34 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if is_whole { Slice::Whole } else { Slice::Short }
     }
 
-    /// Tells a member that fell off the tail what it missed, and lets it go on at the tail. Returns whether it had.
+    /// Asks the log service for what a member lacks that memory has not. Returns false where there is no such thing.
+    fn ask_chunk(&mut self, link: Link) -> bool {
+        let Some(room) = self.hub.rooms.at(link.room) else {
+            return false;
+        };
+        let kept = room.tail.seq_before();
+        let member = room.members.get(link.member as usize);
+        let is_behind =
+            |member: &&Membership| member.progress() == Progress::Lost && member.had() < kept;
+        let Some(index) = member.filter(is_behind).map(|member| member.peer) else {
+            return false;
+        };
+        let Some(slot) = self.peers.slot_at(index) else {
+            return false;
+        };
+        let is_asked = self.hub.ask_chunk(link, slot);
+        if is_asked && let Some(peer) = self.peers.at_mut(index) {
+            peer.marks.set(Marks::READING);
+        }
+        is_asked
+    }
+
+    /// Lets a member that fell off the tail go on: with what the log service has, or at the tail, where it is told
+    /// what it missed. Returns whether it had fallen off.
     fn tell_loss(&mut self, link: Link) -> bool {
+        if self.ask_chunk(link) {
+            return true;
+        }
         let Some(room) = self.hub.rooms.at_mut(link.room) else {
             return false;
         };
@@ -304,6 +336,16 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         true
     }
+}
+
+/// Whether a peer may ask for a chunk of a room's log: it has taken the one before, and takes more.
+fn may_ask<S>(peer: &Peer<S>) -> bool {
+    peer.marks.has(Marks::WRITABLE) && !peer.marks.has(Marks::READING) && !has_chunk(peer)
+}
+
+fn has_chunk<S>(peer: &Peer<S>) -> bool {
+    let replies = peer.replies.as_ref();
+    replies.is_some_and(|replies| replies.has_chunk())
 }
 
 /// Writes to a socket and counts it. A short write leaves it unwritable. `None` where the connection is broken.

@@ -13,7 +13,7 @@ mod read;
 mod timer;
 mod web;
 
-pub use crate::hub::{Now, Place};
+pub use crate::hub::{Now, Place, Restored};
 pub use crate::peer::{Received, Sent, Socket};
 
 use self::fan_out::Shared;
@@ -105,13 +105,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         hash_key: HashKey,
         seed: [u8; 32],
     ) -> Engine<S, L> {
-        let hub = Hub::new(
-            place,
-            settings.limits.clone(),
-            log.is_durable(),
-            hash_key,
-            seed,
-        );
+        let hub = Hub::new(place, settings.limits.clone(), &log, hash_key, seed);
         Engine {
             rules: Rules::new(settings.limits.message_bytes_max),
             settings,
@@ -141,6 +135,11 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             postponed: Vec::new(),
             spare: Vec::new(),
         }
+    }
+
+    /// A name that was claimed before the process started, at its home. Before the first turn.
+    pub fn restore(&mut self, name: &Restored) {
+        self.hub.restore(name);
     }
 
     /// Takes a new connection. `make` registers its socket under the slot and hands it over. One that is too many is

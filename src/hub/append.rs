@@ -5,12 +5,15 @@
 
 use super::Hub;
 use super::publish::draft_bytes;
-use crate::limits::PASSING_BYTES_MAX;
-use crate::log::{Answers, Append, Draft, Head, Outcome, Request, Submission};
+use crate::limits::{PASSING_BYTES_MAX, STORE_RETRY_MS};
+use crate::log::{
+    Answers, Append, Draft, Opened, Outcome, Request, Submission, copy_key, encode_message,
+};
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
 use crate::room::{Connection, Key, Kind, Opening, Space};
 use crate::slots::Slot;
+use crate::timers::ticks;
 use crate::ws::{Opcode, frame};
 
 /// What the service says of one message that it kept, now or before.
@@ -27,12 +30,15 @@ impl Hub {
         let Answers {
             mut submission,
             outcomes,
+            is_asked: _,
         } = answers;
         for (request, outcome) in submission.requests.iter().zip(outcomes) {
             match request {
-                Request::Open { log, key, hint } => self.opened(*log, key, *hint, outcome),
+                Request::Open { log, key, .. } => self.opened(*log, key, outcome),
                 Request::Append(append) => self.appended(&submission, append, outcome),
+                Request::Note(note) => self.noted(note, outcome),
                 Request::Close { .. } => {}
+                Request::Trimmed { log, seq } => self.trimmed(*log, *seq),
             }
         }
         if self.submission.is_empty() {
@@ -42,26 +48,27 @@ impl Hub {
     }
 
     /// A log stands where the service says; mail that waited for that goes on.
-    fn opened(&mut self, log: Slot, key: &Key, hint: Head, outcome: Outcome) {
-        let head = match outcome {
-            Outcome::Opened(head) => head,
-            Outcome::Kept { .. } | Outcome::Met { .. } | Outcome::Refused | Outcome::Closed => {
-                // The table could not say: ask again with the next batch.
-                self.counters.storage_errors_total += 1;
-                self.submission.requests.push(Request::Open {
-                    log,
-                    key: key.clone(),
-                    hint,
-                });
-                return;
+    fn opened(&mut self, log: Slot, key: &Key, outcome: Outcome) {
+        let Outcome::Opened(opened) = outcome else {
+            // The table could not say: it is asked again when the room's timer fires.
+            self.counters.storage_errors_total += 1;
+            let tick = self.now.tick() + ticks(STORE_RETRY_MS);
+            if let Some(home) = self.rooms.get_mut(log).and_then(|room| room.home_mut()) {
+                home.ask_again = Some(tick);
+                self.arm_room(log.index, tick);
             }
+            return;
         };
         let Some(room) = self.rooms.get_mut(log) else {
             return;
         };
+        let Opened { head, .. } = opened;
         room.epoch = head.epoch;
         room.tail.reset(head.seq);
         let Some(home) = room.home_mut() else { return };
+        home.trimmed = opened.trimmed;
+        home.confirmed = opened.confirmed;
+        home.opened = opened;
         let opening = std::mem::replace(&mut home.opening, Opening::Open);
         if key.space == Space::Inbox {
             // Before the mail that waited: a signal among it is for who follows already.
@@ -97,7 +104,7 @@ impl Hub {
                 unix_ms,
                 dup: true,
             },
-            Outcome::Refused | Outcome::Opened(_) | Outcome::Closed => {
+            Outcome::Refused | Outcome::Opened(_) | Outcome::Closed | Outcome::Noted => {
                 self.counters.storage_errors_total += 1;
                 if !append.is_copy {
                     let text =
@@ -132,22 +139,7 @@ impl Hub {
     }
 
     fn append_message(&mut self, append: &Append, key: &Key, draft: &Draft<'_>, given: Given) {
-        // The sender's copy lies in the sender's inbox, but says to whom it went.
-        let own = key.target();
-        let target = match draft.to {
-            Some(to) => crate::proto::Target::user(to),
-            None => own,
-        };
-        let message = event::Message {
-            target: &target,
-            seq_id: given.seq,
-            timestamp: given.unix_ms,
-            sender: draft.sender,
-            content: draft.content,
-            metadata: draft.metadata,
-            id: draft.id,
-        };
-        self.encode_frame(|out| message.encode(out));
+        self.encode_frame(|out| encode_message(key, given.seq, given.unix_ms, draft, out));
         self.append(append.log.index, Kind::Numbered, append.from);
         let seq = self
             .rooms
@@ -162,12 +154,7 @@ impl Hub {
             return;
         }
         let epoch = self.rooms.at(append.log.index).map_or(0, |room| room.epoch);
-        let dedupe = self.hash_key.wide(&[
-            b"copy",
-            key.name.as_bytes(),
-            &epoch.to_le_bytes(),
-            &given.seq.to_le_bytes(),
-        ]);
+        let dedupe = copy_key(self.id_key, &key.name, epoch, given.seq);
         let room = Key {
             space: Space::Inbox,
             name: draft.sender.into(),
@@ -186,12 +173,13 @@ impl Hub {
 
     fn acknowledge(&mut self, append: &Append, key: &Key, draft: &Draft<'_>, given: Given) {
         let target = key.target();
+        let home = self.rooms.at(append.log.index).and_then(|room| room.home());
         let ack = event::Ack {
             id: draft.id,
             target: &target,
             seq_id: given.seq,
             timestamp: given.unix_ms,
-            durable: self.durable,
+            durable: home.is_some_and(|home| home.is_kept),
             dup: given.dup,
         };
         let room = Some(append.log.index);

@@ -1,45 +1,150 @@
 //! Names at their home: who may have one, for how long, and where its inbox stands.
 
-use super::Hub;
-use crate::log::Head;
+use super::upkeep::FIRST_HOUR;
+use super::{Hub, shared};
+use crate::log::{Head, Note, Outcome, Request};
 use crate::mail::{Granted, Mail, Since, Sync};
 use crate::proto::Code;
 use crate::room::{Key, Space};
-use crate::users::{Claim, hash_secret, is_same_secret};
+use crate::users::{Claim, SecretHash, hash_secret, is_same_secret};
 use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A name that was claimed before the process started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The name.
+    pub name: Box<str>,
+    /// Hash of the secret that proves it.
+    pub secret: SecretHash,
+    /// Where its inbox stands.
+    pub inbox: Head,
+    /// Where its owner came from.
+    pub address: Option<IpAddr>,
+    /// For how many hours nobody has been connected under it.
+    pub left_hours: u64,
+}
+
+/// What a claim may have.
+enum Grant {
+    /// The name, by this secret.
+    Given(u32, Box<str>),
+    /// The same, once that is kept.
+    Awaited(u32, Box<str>),
+}
 
 impl Hub {
+    /// See [`Engine::restore`](crate::engine::Engine::restore).
+    pub fn restore(&mut self, restored: &Restored) {
+        if self.home_of(Space::Inbox, &restored.name) != self.place.shard {
+            return;
+        }
+        let user = self.users.mention(&restored.name, self.hash_key);
+        self.charge(user, restored.address);
+        let left_hours = u16::try_from(restored.left_hours).unwrap_or(u16::MAX);
+        if let Some(entry) = self.users.at_mut(user) {
+            entry.secret = restored.secret;
+            entry.inbox = restored.inbox;
+            entry.claim = Claim::Left {
+                since_hour: FIRST_HOUR.saturating_sub(left_hours),
+            };
+        }
+    }
+
     /// At the name's home: decides a claim.
-    pub(super) fn claim(&mut self, mail: Mail) {
+    pub(super) fn claim(&mut self, mut mail: Mail) {
         let Mail::Claim {
-            name,
+            ref name,
             from,
-            session,
+            ref mut session,
             address,
-            since,
-            have,
-            id,
+            ..
         } = mail
         else {
             return;
         };
-        let outcome = self.grant(&name, session, address).map(|(user, session)| {
-            if let Some(entry) = self.users.at_mut(user)
-                && from.shard != self.place.shard
-            {
-                entry.shards |= 1 << (from.shard & 63);
-                self.subscribe_inbox(&name, from.shard);
+        let name = name.clone();
+        if let Some(waiting) = self.waiting_claims(&name) {
+            waiting.push((from.shard, mail));
+            return;
+        }
+        match self.grant(&name, session.take(), address) {
+            Ok(Grant::Given(user, secret)) => {
+                *session = Some(secret);
+                match self.opening_inbox(user) {
+                    Some(index) => {
+                        let rest = self.park_in(index, from.shard, mail);
+                        debug_assert!(rest.is_none(), "the inbox is not open yet");
+                    }
+                    None => self.give(user, mail),
+                }
             }
-            let inbox = self.inbox_sync(user, from.shard, since, have);
-            if let (Some(Ok(())), Some(since)) = (inbox.recovered, since) {
-                let room = Key {
-                    space: Space::Inbox,
-                    name: name.clone(),
-                };
-                self.confirm_home(&room, since.seq);
+            Ok(Grant::Awaited(user, secret)) => {
+                *session = Some(secret);
+                self.claiming.insert(user, vec![(from.shard, mail)]);
             }
-            Box::new(Granted { session, inbox })
-        });
+            Err(code) => self.refuse_claim(mail, code),
+        }
+    }
+
+    /// The mail that waits until a claim of this name is kept, if there is such a claim.
+    fn waiting_claims(&mut self, name: &str) -> Option<&mut Vec<(u16, Mail)>> {
+        let user = self.users.find(name, self.hash_key)?;
+        self.claiming.get_mut(&user)
+    }
+
+    /// The inbox of a user, made if it was kept, if the log service has yet to say where it stands.
+    fn opening_inbox(&mut self, user: u32) -> Option<u32> {
+        let name = shared(&self.users.at(user)?.name);
+        let space = Space::Inbox;
+        let index = match self.is_inbox_stored(&name) {
+            true => self.find_or_make(&Key { space, name }),
+            false => self.rooms.find(space, &name, self.hash_key)?,
+        };
+        self.is_opening(index).then_some(index)
+    }
+
+    /// Whether the log service keeps messages of an inbox.
+    pub(super) fn is_inbox_stored(&self, name: &str) -> bool {
+        let user = self.users.find(name, self.hash_key);
+        let user = user.and_then(|user| self.users.at(user));
+        self.durable
+            && user.is_some_and(|user| match user.claim {
+                Claim::Held | Claim::Left { .. } => user.inbox.seq > 0,
+                Claim::Mentioned | Claim::Guest => false,
+            })
+    }
+
+    /// Tells a connection that it has its name, and how it follows the inbox.
+    fn give(&mut self, user: u32, mail: Mail) {
+        let Mail::Claim {
+            name,
+            from,
+            session,
+            since,
+            have,
+            id,
+            ..
+        } = mail
+        else {
+            return;
+        };
+        if let Some(entry) = self.users.at_mut(user)
+            && from.shard != self.place.shard
+        {
+            entry.shards |= 1 << (from.shard & 63);
+            self.subscribe_inbox(&name, from.shard);
+        }
+        let inbox = self.inbox_sync(user, from.shard, since, have);
+        if let (Some(Ok(())), Some(since)) = (inbox.recovered, since) {
+            let room = Key {
+                space: Space::Inbox,
+                name: name.clone(),
+            };
+            self.confirm_home(&room, since.seq);
+        }
+        let session = session.unwrap_or_default();
+        let outcome = Ok(Box::new(Granted { session, inbox }));
         let answer = Mail::Claimed {
             to: from.slot,
             name: name.clone(),
@@ -52,12 +157,25 @@ impl Hub {
         }
     }
 
+    fn refuse_claim(&mut self, mail: Mail, code: Code) {
+        let Mail::Claim { name, from, id, .. } = mail else {
+            return;
+        };
+        let answer = Mail::Claimed {
+            to: from.slot,
+            name,
+            outcome: Err(code),
+            id,
+        };
+        self.post(from.shard, answer);
+    }
+
     fn grant(
         &mut self,
         name: &str,
         session: Option<Box<str>>,
         address: Option<IpAddr>,
-    ) -> Result<(u32, Box<str>), Code> {
+    ) -> Result<Grant, Code> {
         let user = self.users.mention(name, self.hash_key);
         let claim = self
             .users
@@ -75,7 +193,7 @@ impl Hub {
                 if let (Claim::Left { .. }, Some(entry)) = (claim, self.users.at_mut(user)) {
                     entry.claim = Claim::Held;
                 }
-                Ok((user, session))
+                Ok(Grant::Given(user, session))
             }
             Claim::Mentioned => {
                 if let Err(code) = self.charge_name(user, address) {
@@ -83,11 +201,64 @@ impl Hub {
                     return Err(code);
                 }
                 let session = session.unwrap_or_else(|| self.random_hex(16).into());
+                let secret = hash_secret(&session);
                 if let Some(entry) = self.users.at_mut(user) {
                     entry.claim = Claim::Held;
-                    entry.secret = hash_secret(&session);
+                    entry.secret = secret;
                 }
-                Ok((user, session))
+                if !self.durable {
+                    return Ok(Grant::Given(user, session));
+                }
+                self.keep_claim(user, address);
+                Ok(Grant::Awaited(user, session))
+            }
+        }
+    }
+
+    /// Lets the log service keep a claim, with the epoch of the inbox that comes with it.
+    fn keep_claim(&mut self, user: u32, address: Option<IpAddr>) {
+        let epoch = self.fresh_epoch();
+        let Some(entry) = self.users.at_mut(user) else {
+            return;
+        };
+        entry.inbox = Head { epoch, seq: 0 };
+        let note = Note::Claim {
+            name: shared(&entry.name),
+            secret: entry.secret,
+            epoch,
+            address,
+        };
+        self.submission.requests.push(Request::Note(note));
+    }
+
+    /// The log service has answered a note.
+    pub(super) fn noted(&mut self, note: &Note, outcome: Outcome) {
+        if outcome == Outcome::Refused {
+            self.counters.storage_errors_total += 1;
+        }
+        let name = match note {
+            Note::Claim { name, .. } => name,
+            // Where these are lost, names are held longer and messages pushed again.
+            Note::Left { .. } | Note::Release { .. } | Note::Confirm { .. } => return,
+        };
+        let Some(user) = self.users.find(name, self.hash_key) else {
+            return;
+        };
+        let waiting = self.claiming.remove(&user).unwrap_or_default();
+        if outcome != Outcome::Refused {
+            waiting
+                .into_iter()
+                .for_each(|(from, mail)| self.deliver(from, mail));
+            return;
+        }
+        if let Some(inbox) = self.rooms.find(Space::Inbox, name, self.hash_key) {
+            self.remove_room(inbox);
+        }
+        self.forget_name(user);
+        for (from, mail) in waiting {
+            match mail {
+                Mail::Claim { .. } => self.refuse_claim(mail, Code::Storage),
+                mail => self.deliver(from, mail),
             }
         }
     }
@@ -103,13 +274,23 @@ impl Hub {
             self.counters.names_refused_total += 1;
             return Err(Code::Overloaded);
         }
-        self.claims.insert(user, address);
-        *self.claims_by_address.entry(address).or_insert(0) += 1;
+        self.charge(user, Some(address));
         Ok(())
     }
 
+    fn charge(&mut self, user: u32, address: Option<IpAddr>) {
+        let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        self.claims.insert(user, address);
+        *self.claims_by_address.entry(address).or_insert(0) += 1;
+    }
+
     /// At the user's home: a shard has no connection of it any more.
-    pub(super) fn gone(&mut self, from: u16, name: &str) {
+    pub(super) fn gone(&mut self, from: u16, name: &Arc<str>) {
+        if let Some(waiting) = self.waiting_claims(name) {
+            let name = Arc::clone(name);
+            waiting.push((from, Mail::Gone { name }));
+            return;
+        }
         let Some(user) = self.users.find(name, self.hash_key) else {
             return;
         };
@@ -135,7 +316,14 @@ impl Hub {
             return;
         }
         match entry.claim {
-            Claim::Held => entry.claim = Claim::Left { since_hour: hour },
+            Claim::Held => {
+                entry.claim = Claim::Left { since_hour: hour };
+                if self.durable {
+                    let (name, unix_ms) = (shared(&entry.name), self.now.unix_ms);
+                    let note = Note::Left { name, unix_ms };
+                    self.submission.requests.push(Request::Note(note));
+                }
+            }
             Claim::Guest => {
                 let name = entry.name.clone();
                 entry.claim = Claim::Mentioned;
@@ -150,6 +338,17 @@ impl Hub {
 
     /// A held name is nobody's again.
     pub(super) fn release_name(&mut self, user: u32) {
+        if self.durable
+            && let Some(entry) = self.users.at(user)
+        {
+            let name = shared(&entry.name);
+            let note = Note::Release { name };
+            self.submission.requests.push(Request::Note(note));
+        }
+        self.forget_name(user);
+    }
+
+    fn forget_name(&mut self, user: u32) {
         if let Some(address) = self.claims.remove(&user)
             && let Some(count) = self.claims_by_address.get_mut(&address)
         {

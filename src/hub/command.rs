@@ -111,6 +111,11 @@ impl Hub {
                 return false;
             }
         };
+        if let Command::Message { .. } = command {
+            // What a disk that stands still would take is refused, not waited for.
+            let is_awaited = self.is_log_full() || self.is_pushed_back(space, name);
+            return is_awaited && !self.is_stalled();
+        }
         self.is_pushed_back(space, name)
     }
 

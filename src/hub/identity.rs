@@ -127,6 +127,7 @@ impl Hub {
             Ok(granted) => self.settle_identity(to, user, *granted, id),
             Err(code) => {
                 let text = match code {
+                    Code::Storage => "the server could not keep the claim: try again".to_owned(),
                     Code::NameTaken => format!(
                         "the name {name:?} belongs to another session: choose another name, or bring its `session`"
                     ),
@@ -176,12 +177,17 @@ impl Hub {
 
     /// Names a connection in logs: no one can tell another's from it.
     fn client_id(&self, peer: Slot) -> String {
-        let slot = peer.to_u64().to_le_bytes();
-        format!(
-            "{:016x}",
-            self.hash_key
-                .wide(&[b"client", &self.place.shard.to_le_bytes(), &slot]) as u64
-        )
+        format!("{:016x}", self.client_number(self.connection(peer)))
+    }
+
+    /// The same as a number; 0 for no connection.
+    pub(super) fn client_number(&self, connection: Connection) -> u64 {
+        if connection == Connection::NONE {
+            return 0;
+        }
+        let (shard, slot) = (connection.shard.to_le_bytes(), connection.slot.to_u64());
+        let parts: [&[u8]; 3] = [b"client", &shard, &slot.to_le_bytes()];
+        self.hash_key.wide(&parts) as u64
     }
 
     fn refuse_identity(

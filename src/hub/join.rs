@@ -163,7 +163,9 @@ impl Hub {
             })?;
             match room.key.space {
                 Space::Chat | Space::Raw => {
-                    tail.position_after(since.seq).map(|_| ()).ok_or("expired")
+                    let is_stored = room.home().is_some_and(|home| home.has_stored(since.seq));
+                    let is_there = is_stored || tail.position_after(since.seq).is_some();
+                    is_there.then_some(()).ok_or("expired")
                 }
                 // An inbox is pushed from where it can be; what is gone is told by a `gap`.
                 Space::Inbox => Ok(()),

@@ -12,6 +12,7 @@
 //! | `join` | joining and leaving, at both sides |
 //! | `publish` | messages and signals on their way into a log |
 //! | `append` | answers of the log service, and frames into segments |
+//! | `stored` | what the log service keeps beyond what memory holds |
 //! | `deflater` | the second encoding of frames |
 //! | `presence` | who is there, and telling it |
 //! | `pages` | history and members, at the home |
@@ -31,8 +32,10 @@ mod pages;
 mod presence;
 mod publish;
 mod replica;
+mod stored;
 mod upkeep;
 
+pub use claims::Restored;
 pub use clients::{Client, Clients, Identity};
 pub use command::since_of;
 pub use deflater::{FrameDeflater, WINDOW_BITS};
@@ -42,12 +45,12 @@ use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::hashing::HashKey;
 use crate::limits::{Limits, MAIL_BYTES_MAX};
-use crate::log::{LogPort, Request, Submission};
+use crate::log::{LogPort, Read, Request, Submission};
 use crate::mail::{Mail, Reserve};
 use crate::room::{Connection, Fan, Key, Link, Opening, Role, Room, Rooms, Space};
 use crate::slots::Slot;
 use crate::timers::{Tick, Wheel, tick_at};
-use crate::users::Users;
+use crate::users::{Claim, Users};
 use hashbrown::HashMap;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -94,6 +97,8 @@ pub struct Place {
 pub struct Hub {
     place: Place,
     hash_key: HashKey,
+    /// Hashes ids, for as long as they are remembered.
+    id_key: HashKey,
     limits: Limits,
     durable: bool,
     rng: StdRng,
@@ -112,6 +117,16 @@ pub struct Hub {
     /// Mail to this shard itself, taken after each command.
     local: VecDeque<Mail>,
     submission: Submission,
+    /// The tick of each submission that is not answered yet.
+    unanswered: VecDeque<Tick>,
+    /// Since when the log service takes no more.
+    full_since: Option<Tick>,
+    /// What is to be asked of the log service at the end of the turn.
+    reads: Vec<Read>,
+    /// Connections whose reading failed, and when they may ask again.
+    late_reads: VecDeque<(Tick, Slot)>,
+    /// Claims that the log service is keeping, by user, with the mail that waits for that.
+    claiming: HashMap<u32, Vec<(u16, Mail)>, HashKey>,
     /// Homes whose replicas may be behind.
     unsent: Vec<Slot>,
     /// Rooms off whose tails members fell: the oldest first, among them all that keep frames for those.
@@ -135,15 +150,16 @@ impl Hub {
     pub fn new(
         place: Place,
         limits: Limits,
-        durable: bool,
+        log: &impl LogPort,
         hash_key: HashKey,
         seed: [u8; 32],
     ) -> Hub {
         Hub {
             place,
             hash_key,
+            id_key: log.id_key().unwrap_or(hash_key),
             limits,
-            durable,
+            durable: log.is_durable(),
             rng: StdRng::from_seed(seed),
             now: Now {
                 mono_ms: 0,
@@ -158,6 +174,11 @@ impl Hub {
             outboxes: (0..place.count).map(|_| Outbox::default()).collect(),
             local: VecDeque::new(),
             submission: Submission::default(),
+            unanswered: VecDeque::new(),
+            full_since: None,
+            reads: Vec::new(),
+            late_reads: VecDeque::new(),
+            claiming: HashMap::with_hasher(hash_key),
             unsent: Vec::new(),
             stalled: Vec::new(),
             timers: Wheel::new(0),
@@ -165,12 +186,17 @@ impl Hub {
             claims_by_address: HashMap::with_hasher(hash_key),
             log_bytes: 0,
             join_count: 0,
-            hour: 0,
+            hour: upkeep::FIRST_HOUR,
             deflater: FrameDeflater::default(),
             name: String::new(),
             text: Vec::new(),
             frame: Vec::new(),
         }
+    }
+
+    /// Whether the log service keeps more than memory does.
+    pub fn is_durable(&self) -> bool {
+        self.durable
     }
 
     /// Sets the clocks of a turn.
@@ -187,14 +213,21 @@ impl Hub {
 
     /// Submits what was said to the log service and applies what it answers, until it has no more answers now.
     pub fn commit(&mut self, log: &mut impl LogPort) {
+        self.take_found(log);
         loop {
             if !self.submission.is_empty() {
+                self.unanswered.push_back(self.now.tick());
                 log.submit(std::mem::take(&mut self.submission), self.now.unix_ms);
             }
-            let Some(answers) = log.take() else { return };
+            let Some(answers) = log.take() else { break };
+            if answers.is_asked {
+                self.unanswered.pop_front();
+            }
             self.answered(answers);
             self.settle();
         }
+        self.ask_reads(log);
+        self.note_full(log.is_full());
     }
 
     /// Mail of this turn for another shard.
@@ -255,9 +288,18 @@ impl Hub {
 
     /// Sets mail aside for a room whose log is not open yet. Gives back what need not wait.
     fn park(&mut self, from: u16, mail: Mail) -> Option<Mail> {
-        let Some(index) = mail.home_room().and_then(|key| self.find(key)) else {
-            return Some(mail);
+        let room = match &mail {
+            // It must not overtake a claim that waits there.
+            Mail::Gone { name } => self.rooms.find(Space::Inbox, name, self.hash_key),
+            mail => mail.home_room().and_then(|key| self.find(key)),
         };
+        match room {
+            Some(index) => self.park_in(index, from, mail),
+            None => Some(mail),
+        }
+    }
+
+    fn park_in(&mut self, index: u32, from: u16, mail: Mail) -> Option<Mail> {
         match self
             .rooms
             .at_mut(index)
@@ -335,8 +377,9 @@ impl Hub {
             return index;
         }
         let is_home = self.home_of(key.space, &key.name) == self.place.shard;
+        let is_kept = is_home && self.is_kept(key);
         let role = if is_home {
-            self.new_home(key.space)
+            self.new_home(key.space, is_kept)
         } else {
             Role::Replica { synced: false }
         };
@@ -348,13 +391,31 @@ impl Hub {
             if key.space != Space::Raw {
                 let (log, key) = (self.rooms.slot_at(index), key.clone());
                 let hint = crate::log::Head { epoch, seq };
-                self.submission
-                    .requests
-                    .push(Request::Open { log, key, hint });
+                let open = Request::Open {
+                    log,
+                    key,
+                    hint,
+                    is_kept,
+                };
+                self.submission.requests.push(open);
             }
             self.arm_room(index, self.now.tick() + 1);
         }
         index
+    }
+
+    /// Whether a log with this home is kept by the log service. Of relays and guests nothing is.
+    fn is_kept(&self, key: &Key) -> bool {
+        let is_guest = || {
+            let user = self.users.find(&key.name, self.hash_key);
+            let user = user.and_then(|user| self.users.at(user));
+            user.is_some_and(|user| user.claim == Claim::Guest)
+        };
+        match key.space {
+            Space::Chat => self.durable,
+            Space::Inbox => self.durable && !is_guest(),
+            Space::Raw => false,
+        }
     }
 
     /// Answers a connection, on this shard or another. What is said about a room does not overtake the answers to

@@ -2,9 +2,10 @@
 
 use super::{Hub, epoch_text};
 use crate::limits::{HISTORY_BYTES_MAX, PRESENCE_MEMBER_COUNT_MAX};
-use crate::mail::{Page, Reserve};
+use crate::log::{Purpose, Span};
+use crate::mail::{Mail, Page, Reserve};
 use crate::proto::{Code, Refusal, event};
-use crate::room::{Connection, Key, Tail};
+use crate::room::{Connection, Home, Key, Space, Tail};
 use crate::ws::frame::payload_of;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +20,20 @@ impl Hub {
         id: Option<&str>,
     ) {
         let target = key.target();
+        if key.space == Space::Inbox && self.is_inbox_stored(&key.name) {
+            self.find_or_make(key);
+        }
         let index = self.find(key);
+        if index.is_some_and(|index| self.is_opening(index)) {
+            let (room, id) = (key.clone(), id.map(Box::from));
+            self.set_aside(Mail::History {
+                room,
+                from,
+                page,
+                id,
+            });
+            return;
+        }
         let Some(room) = index.and_then(|index| self.rooms.at(index)) else {
             // An inbox that never had a message.
             let epoch = epoch_text(self.first_head(key).0);
@@ -32,6 +46,13 @@ impl Hub {
             self.reply(None, from, Reserve::Page, |out| history.encode([], out));
             return;
         };
+        if let Some(index) = index
+            && let Some(span) = room.home().and_then(|home| stored(&room.tail, home, page))
+        {
+            let id = id.map(Box::from);
+            self.ask_page(index, span, page.count.max(1), Purpose::Page { from, id });
+            return;
+        }
         let (first, last, more) = window(&room.tail, page);
         let epoch = epoch_text(room.epoch);
         let history = event::History {
@@ -80,6 +101,25 @@ impl Hub {
             out.extend_from_slice(&text)
         });
     }
+}
+
+/// The stretch of a page that memory does not have all of, but the log service may.
+fn stored(tail: &Tail, home: &Home, page: Page) -> Option<Span> {
+    let until = page
+        .before
+        .map_or(tail.seq(), |before| before.saturating_sub(1))
+        .min(tail.seq());
+    let after = page.after.unwrap_or(0);
+    let first = match page.after {
+        Some(after) => after.saturating_add(1),
+        None => (until + 1).saturating_sub(page.count.max(1) as u64),
+    };
+    let is_wanted = first.max(home.trimmed + 1) <= tail.seq_before().min(until);
+    (home.is_kept && is_wanted).then_some(Span {
+        after,
+        until,
+        newest_first: page.after.is_none(),
+    })
 }
 
 /// The first and last `seq_id` of a page (empty where the last is before the first), and whether the log goes on in

@@ -40,10 +40,15 @@ impl Hub {
         let Some(index) = self.log_of(key, from, draft) else {
             return;
         };
-        let dedupe = draft.id.map(|id| {
-            self.hash_key
-                .wide(&[draft.sender.as_bytes(), id.as_bytes()])
-        });
+        if self.is_stalled() && self.is_kept(key) {
+            self.counters.storage_stalled_total += 1;
+            let text = "the disk is too slow: send it again later";
+            self.refuse(from, key, draft, Code::Overloaded, text);
+            return;
+        }
+        let dedupe = draft
+            .id
+            .map(|id| self.id_key.wide(&[draft.sender.as_bytes(), id.as_bytes()]));
         self.submit(index, from, dedupe, false, draft);
     }
 
@@ -115,7 +120,8 @@ impl Hub {
             .tail
             .position_after(home.confirmed.max(room.tail.seq_before()));
         let waiting = from.map_or(0, |from| (room.tail.head() - from) as usize);
-        waiting + home.submitted_bytes + draft_bytes(draft) > self.limits.inbox_bytes_max
+        waiting + home.stored_bytes() + home.submitted_bytes + draft_bytes(draft)
+            > self.limits.inbox_bytes_max
     }
 
     /// Puts a message into this turn's submission.
@@ -128,6 +134,7 @@ impl Hub {
         draft: &Draft<'_>,
     ) {
         let log = self.rooms.slot_at(index);
+        let from = (from, self.client_number(from));
         self.submission.append(log, from, dedupe, is_copy, draft);
         if let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut) {
             home.submitted_bytes += draft_bytes(draft);

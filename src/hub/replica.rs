@@ -6,6 +6,7 @@
 use super::clients::member;
 use super::{Hub, shared};
 use crate::limits::CREDIT_BYTES;
+use crate::log::{Note, Request};
 use crate::mail::{Mail, Sync};
 use crate::room::{Batch, Fan, Home, Key, Membership, Opening, Role, Room, Space, Step, Tail};
 use crate::slots::Slot;
@@ -184,7 +185,6 @@ impl Hub {
         };
         let shards = self.users.at(user).map_or(0, |user| user.shards);
         if let Some(home) = room.home_mut() {
-            home.confirmed = seq;
             for shard in (0..64).filter(|shard| shards & (1 << shard) != 0) {
                 home.subscribe(shard, head);
             }
@@ -288,18 +288,25 @@ impl Hub {
             return;
         };
         let seq = seq.min(room.tail.seq());
-        if let Some(home) = room.home_mut() {
-            home.confirmed = home.confirmed.max(seq);
+        let name = Arc::clone(&room.key.name);
+        if let Some(home) = room.home_mut()
+            && seq > home.confirmed
+        {
+            home.confirmed = seq;
+            if home.is_kept {
+                let note = Note::Confirm { name, seq };
+                self.submission.requests.push(Request::Note(note));
+            }
         }
     }
 
     /// The home's part of a room that is made now.
-    pub(super) fn new_home(&self, space: Space) -> Role {
+    pub(super) fn new_home(&self, space: Space, is_kept: bool) -> Role {
         let opening = match space {
             Space::Chat | Space::Inbox => Opening::Asked(Vec::new()),
             Space::Raw => Opening::Open,
         };
-        Role::Home(Box::new(Home::new(opening, self.hash_key)))
+        Role::Home(Box::new(Home::new(opening, is_kept, self.hash_key)))
     }
 
     /// A replica's numbered frames are whole; where it is idle, everyone awake has them.

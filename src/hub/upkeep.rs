@@ -1,15 +1,17 @@
 //! What happens by itself: timers of rooms, memory, rooms and names that nobody needs any more.
 
 use super::Hub;
-use crate::limits::BURST_MS;
+use crate::limits::{BURST_MS, KEPT_HOLD_MS};
 use crate::log::{Head, Request};
-use crate::room::{Membership, Opening, Progress, Space};
+use crate::room::{Home, Membership, Opening, Progress, Space};
 use crate::slots::Slot;
 use crate::timers::{Tick, ticks};
 use crate::users::Claim;
 use crate::ws::CloseCode;
 
 const TICKS_PER_HOUR: Tick = 36_000;
+/// The hour at which the process starts: names may have been left long before.
+pub(super) const FIRST_HOUR: u16 = 30_000;
 
 impl Hub {
     /// Runs what is due.
@@ -24,17 +26,20 @@ impl Hub {
             }
         }
         let hour = u16::try_from(self.now.tick() / TICKS_PER_HOUR).unwrap_or(u16::MAX);
+        let hour = hour.saturating_add(FIRST_HOUR);
         if hour != self.hour {
             self.hour = hour;
             self.release_names();
         }
+        self.ask_late();
         self.settle();
         self.close_stalled();
     }
 
     /// The next tick at which something may be due.
     pub fn next_tick(&self) -> Option<Tick> {
-        self.timers.next()
+        let late = self.late_reads.front().map(|(tick, _)| *tick);
+        [self.timers.next(), late].into_iter().flatten().min()
     }
 
     /// Lets a room's timer fire at `tick`, or before.
@@ -49,18 +54,19 @@ impl Hub {
 
     fn room_due(&mut self, index: u32) {
         self.trim(index);
+        self.open_again(index);
         self.tell_leaves(index);
         self.tell_count(index);
         self.drop_if_idle(index);
-        let hold = ticks(self.limits.room_hold_ms);
         let Some(room) = self.rooms.at(index) else {
             return;
         };
         let Some(home) = room.home() else { return };
         let leave = home.leaving.front().map(|pending| pending.tick);
         let count = home.count_changed.then_some(home.count_tick);
-        let end =
-            (home.is_deserted() && room.key.space == Space::Chat).then_some(room.touched + hold);
+        let is_held = home.is_kept || room.key.space == Space::Chat;
+        let end = (home.is_deserted() && room.members.is_empty() && is_held)
+            .then_some(room.touched + self.hold(home));
         if let Some(tick) = [leave, count, end].into_iter().flatten().min() {
             self.arm_room(index, tick);
         }
@@ -76,20 +82,37 @@ impl Hub {
     /// Drops a room that nobody is in and whose log nobody can want: an empty one at once, one with messages after
     /// the time for which it is held.
     pub(super) fn drop_if_idle(&mut self, index: u32) {
-        let hold = ticks(self.limits.room_hold_ms);
         let Some(room) = self.rooms.at(index) else {
             return;
         };
-        let is_deserted =
-            room.members.is_empty() && room.home().is_some_and(|home| home.is_deserted());
+        let Some(home) = room.home().filter(|home| home.is_deserted()) else {
+            return;
+        };
         let is_over = match room.key.space {
             Space::Raw => true,
-            Space::Chat => room.tail.seq() == 0 || self.now.tick() >= room.touched + hold,
-            Space::Inbox => false,
+            Space::Chat if room.tail.seq() == 0 => true,
+            // That of a connected user stays, so that what comes for them is seen to come.
+            Space::Inbox if !home.is_kept || self.is_connected(&room.key.name) => false,
+            Space::Chat | Space::Inbox => self.now.tick() >= room.touched + self.hold(home),
         };
-        if is_deserted && is_over {
+        if room.members.is_empty() && is_over {
             self.remove_room(index);
         }
+    }
+
+    /// How long a room is held that nobody is in: one that is kept elsewhere as well only so that coming back is quick.
+    fn hold(&self, home: &Home) -> Tick {
+        let hold_ms = self.limits.room_hold_ms;
+        ticks(match home.is_kept {
+            true => hold_ms.min(KEPT_HOLD_MS),
+            false => hold_ms,
+        })
+    }
+
+    fn is_connected(&self, name: &str) -> bool {
+        let user = self.users.find(name, self.hash_key);
+        let user = user.and_then(|user| self.users.at(user));
+        user.is_some_and(|user| user.connections > 0 || user.shards != 0)
     }
 
     /// Forgets a room. Whoever is still linked to it is unlinked.

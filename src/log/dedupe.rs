@@ -1,12 +1,10 @@
 //! The ids that a log remembers, newest for longest.
 
+use super::First;
 use crate::hashing::HashKey;
 use crate::limits::DEDUPE_COUNT_MAX;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
-
-/// Where a message was first kept: `seq_id` and time.
-pub type First = (u64, u64);
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -33,13 +31,6 @@ impl Dedupe {
     pub fn insert(&mut self, key: u128, first: First) {
         self.firsts.insert(key, first);
         self.order.push_back(key);
-    }
-
-    /// Forgets the key that was inserted last: its batch failed.
-    pub fn undo(&mut self) {
-        if let Some(key) = self.order.pop_back() {
-            self.firsts.remove(&key);
-        }
     }
 
     /// Forgets messages before the last [`DEDUPE_COUNT_MAX`] of a log whose head is `seq`.
@@ -77,7 +68,5 @@ mod tests {
         assert_eq!(dedupe.find(1), None);
         assert_eq!(dedupe.find(2), Some((2, 0)));
         assert_eq!(dedupe.order.len(), DEDUPE_COUNT_MAX);
-        dedupe.undo();
-        assert_eq!(dedupe.find(DEDUPE_COUNT_MAX as u128 + 1), None);
     }
 }

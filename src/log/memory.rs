@@ -1,21 +1,39 @@
 //! The log service without a disk: it answers within the turn, and history is what the rooms' segments keep.
 
-use super::{Answers, Entry, Head, LogPort, LogService, Submission, Table, TableError};
+use super::{
+    Answers, Copy, Entry, First, LogPort, LogService, Note, Opened, Owed, Reader, Span, Submission,
+    Submitted, Table, TableError,
+};
 use crate::hashing::HashKey;
 use crate::room::Key;
 use std::collections::VecDeque;
 
-/// A table that keeps nothing of its own. The room's segments are the memory of a memory-only room; a second copy
-/// here would only halve how far back they reach.
+/// A table that keeps nothing. The room's segments are the memory of a memory-only room; a second copy here would only
+/// halve how far back they reach.
 #[derive(Debug, Default)]
 pub struct MemoryTable;
 
+impl Reader for MemoryTable {
+    fn read(
+        &mut self,
+        _key: &Key,
+        _span: Span,
+        _each: &mut dyn FnMut(&Entry<'_>) -> bool,
+    ) -> Result<Option<Opened>, TableError> {
+        Ok(None)
+    }
+}
+
 impl Table for MemoryTable {
-    fn open(&mut self, _key: &Key) -> Result<Option<Head>, TableError> {
+    fn open(&mut self, _key: &Key) -> Result<Option<Opened>, TableError> {
         Ok(None)
     }
 
-    fn find(&mut self, _key: &Key, _dedupe: u128) -> Result<Option<(u64, u64)>, TableError> {
+    fn epoch(&self) -> u64 {
+        0
+    }
+
+    fn find(&mut self, _key: &Key, _dedupe: u128) -> Result<Option<First>, TableError> {
         Ok(None)
     }
 
@@ -23,7 +41,16 @@ impl Table for MemoryTable {
         Ok(())
     }
 
-    fn append(&mut self, _key: &Key, _epoch: u64, _entry: &Entry<'_>) -> Result<(), TableError> {
+    fn append(&mut self, _key: &Key, _epoch: u64, entry: &Entry<'_>) -> Result<(), TableError> {
+        debug_assert_eq!(entry.copy, Copy::None);
+        Ok(())
+    }
+
+    fn note(&mut self, _note: &Note) -> Result<(), TableError> {
+        Ok(())
+    }
+
+    fn settle(&mut self, _dedupe: u128) -> Result<(), TableError> {
         Ok(())
     }
 
@@ -31,13 +58,16 @@ impl Table for MemoryTable {
         Ok(())
     }
 
-    fn read(
-        &mut self,
-        _key: &Key,
-        _after: u64,
-        _each: &mut dyn FnMut(&Entry<'_>) -> bool,
-    ) -> Result<(), TableError> {
+    fn recover(&mut self) -> Result<(), TableError> {
         Ok(())
+    }
+
+    fn owed(&mut self) -> Result<Vec<Owed>, TableError> {
+        Ok(Vec::new())
+    }
+
+    fn is_claimed(&mut self, _name: &str) -> Result<bool, TableError> {
+        Ok(false)
     }
 }
 
@@ -52,7 +82,7 @@ impl MemoryLog {
     /// A service that knows no log yet.
     pub fn new(hash_key: HashKey) -> MemoryLog {
         MemoryLog {
-            service: LogService::new(MemoryTable, hash_key),
+            service: LogService::in_memory(hash_key),
             answers: VecDeque::new(),
         }
     }
@@ -60,8 +90,14 @@ impl MemoryLog {
 
 impl LogPort for MemoryLog {
     fn submit(&mut self, submission: Submission, unix_ms: u64) {
-        let answers = self.service.process(submission, unix_ms);
-        self.answers.push_back(answers);
+        let submitted = Submitted {
+            shard: 0,
+            unix_ms,
+            submission,
+        };
+        let answers = self.service.process(vec![submitted]);
+        self.answers
+            .extend(answers.into_iter().map(|(_, answers)| answers));
     }
 
     fn take(&mut self) -> Option<Answers> {

@@ -1,11 +1,18 @@
-//! Numbering, deduplication and group commit over any table.
+//! Numbering, deduplication and group commit over any table, and what follows when the table fails.
 
 use super::dedupe::Dedupe;
-use super::{Answers, Append, Entry, Head, Outcome, Request, Submission, Table, TableError};
+use super::{
+    Answers, Append, Copy, Entry, Head, Opened, Outcome, Owed, Request, Span, Submission,
+    Submitted, Table, TableError,
+};
 use crate::hashing::HashKey;
-use crate::room::Key;
+use crate::room::{Connection, Key, Space};
 use crate::slots::Slot;
 use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// A log as the service is asked for it: the shard, and what it calls the log.
+type Place = (u16, Slot);
 
 /// One log that a shard holds open.
 #[derive(Debug)]
@@ -13,294 +20,458 @@ struct Log {
     key: Key,
     head: Head,
     last_ms: u64,
-    ids: Dedupe,
+    /// Of a log that is not kept in the table: the ids that it remembers.
+    ids: Option<Dedupe>,
 }
 
-/// What must be taken back when a batch fails.
+/// Where a log stood before an append of this batch.
 #[derive(Clone, Copy, Debug)]
-struct Undo {
-    log: Slot,
-    had_id: bool,
+struct Before {
+    place: Place,
+    head: Head,
+    last_ms: u64,
 }
+
+/// Whether the table can be trusted.
+#[derive(Debug)]
+enum Health {
+    Well,
+    /// Nothing is kept until it has recovered. The logs of failed batches may stand elsewhere than is known here.
+    Failed {
+        error: TableError,
+        suspects: Vec<Place>,
+    },
+}
+
+/// The log whose copies are kept when no shard is there yet.
+const NOWHERE: Place = (u16::MAX, Slot::NONE);
 
 /// One log service over one table, for the logs that its shards hold open.
 #[derive(Debug)]
 pub struct LogService<T> {
     table: T,
-    logs: HashMap<Slot, Log, HashKey>,
+    /// Whether logs are kept in the table.
+    is_durable: bool,
+    logs: HashMap<Place, Log, HashKey>,
     hash_key: HashKey,
+    health: Health,
+    is_begun: bool,
+    /// Appends of this batch to logs that are kept, to be taken back should it fail.
+    undo: Vec<Before>,
 }
 
 impl<T: Table> LogService<T> {
-    /// A service over a table.
-    pub fn new(table: T, hash_key: HashKey) -> LogService<T> {
+    /// A service over a table. `id_key` is what [`LogPort::id_key`](super::LogPort::id_key) gives.
+    pub fn new(table: T, id_key: HashKey) -> LogService<T> {
         LogService {
             table,
-            logs: HashMap::with_hasher(hash_key),
-            hash_key,
+            is_durable: true,
+            logs: HashMap::with_hasher(id_key),
+            hash_key: id_key,
+            health: Health::Well,
+            is_begun: false,
+            undo: Vec::new(),
         }
     }
 
-    /// Does everything that a submission asks, in order and in one transaction. Where the table fails, every append
-    /// of the batch is refused and the numbers are as they were.
-    pub fn process(&mut self, submission: Submission, unix_ms: u64) -> Answers {
-        let mut undo = Vec::new();
-        let mut outcomes = Vec::with_capacity(submission.requests.len());
-        let result = self.attempt(&submission, unix_ms, &mut outcomes, &mut undo);
-        if result.is_err() {
-            self.take_back(&undo);
-            outcomes.resize(submission.requests.len(), Outcome::Refused);
-            for (request, outcome) in submission.requests.iter().zip(&mut outcomes) {
-                if matches!(request, Request::Append(_)) {
-                    *outcome = Outcome::Refused;
+    /// Keeps the copies that were owed when the process before ended. To be called before anything else.
+    ///
+    /// # Errors
+    ///
+    /// The table failed; nothing else may be done with the service.
+    pub fn start(&mut self) -> Result<(), TableError> {
+        let owed = self.table.owed()?;
+        if owed.is_empty() {
+            return Ok(());
+        }
+        self.table.begin()?;
+        for owed in owed {
+            self.keep_owed(&owed)?;
+        }
+        self.undo.clear();
+        self.table.commit()
+    }
+
+    /// Does everything that a batch of submissions asks, in order and in one transaction. Where the table fails, all
+    /// that needs it is refused, and the numbers are as they were.
+    pub fn process(&mut self, batch: Vec<Submitted>) -> Vec<(u16, Answers)> {
+        let answered: Vec<(u16, Answers)> = batch
+            .into_iter()
+            .map(|submitted| (submitted.shard, self.attempt(submitted)))
+            .collect();
+        if std::mem::take(&mut self.is_begun)
+            && !self.is_failed()
+            && let Err(error) = self.table.commit()
+        {
+            self.fail(error);
+        }
+        let undo = std::mem::take(&mut self.undo);
+        if let Health::Failed { suspects, .. } = &mut self.health {
+            for before in undo.iter().rev() {
+                suspects.push(before.place);
+                if let Some(log) = self.logs.get_mut(&before.place) {
+                    (log.head, log.last_ms) = (before.head, before.last_ms);
                 }
             }
+            return answered
+                .into_iter()
+                .map(|(shard, answers)| (shard, self.refused(shard, answers)))
+                .collect();
         }
-        for step in undo {
-            if let Some(log) = self.logs.get_mut(&step.log) {
-                log.ids.expire(log.head.seq);
-            }
-        }
-        Answers {
-            submission,
-            outcomes,
+        self.undo = undo;
+        self.undo.clear();
+        self.undo.shrink_to(4096);
+        answered
+    }
+
+    /// Why nothing is kept at the moment, if so.
+    pub fn failure(&self) -> Option<&TableError> {
+        match &self.health {
+            Health::Well => None,
+            Health::Failed { error, .. } => Some(error),
         }
     }
 
-    /// The table, for a test or a reader.
+    /// Brings a table that has failed back: heads are read again, and what turns out to be kept after all is told to
+    /// the shards before anything else.
+    ///
+    /// # Errors
+    ///
+    /// It fails still.
+    pub fn recover(&mut self) -> Result<Vec<(u16, Answers)>, TableError> {
+        let mut unknown = Vec::new();
+        let Health::Failed { suspects, .. } = &self.health else {
+            return Ok(unknown);
+        };
+        let mut suspects = suspects.clone();
+        suspects.sort_unstable_by_key(|(shard, slot)| (*shard, slot.to_u64()));
+        suspects.dedup();
+        self.table.recover()?;
+        for place in suspects {
+            if let Some(answers) = self.catch_up(place)? {
+                unknown.push((place.0, answers));
+            }
+        }
+        self.health = Health::Well;
+        Ok(unknown)
+    }
+
+    /// Something failed that is not a batch: the table is to recover before anything else is kept.
+    pub fn fail(&mut self, error: TableError) {
+        if let Health::Well = self.health {
+            let suspects = Vec::new();
+            self.health = Health::Failed { error, suspects };
+        }
+    }
+
+    /// What a shard is told when a log was trimmed, if one holds it open.
+    pub fn trimmed(&self, key: &Key, seq: u64) -> Option<(u16, Answers)> {
+        let (place, _) = self.logs.iter().find(|(_, log)| log.key == *key)?;
+        let mut submission = Submission::default();
+        let log = place.1;
+        submission.requests.push(Request::Trimmed { log, seq });
+        Some((place.0, unasked(submission, vec![Outcome::Closed])))
+    }
+
+    /// The table, when the service is over.
+    pub fn into_table(self) -> T {
+        self.table
+    }
+
+    /// The table, for who knows what it is.
     pub fn table_mut(&mut self) -> &mut T {
         &mut self.table
     }
 
     /// Memory that remembered ids hold, in bytes.
     pub fn memory(&self) -> usize {
-        self.logs.values().map(|log| log.ids.memory()).sum()
+        let ids = self.logs.values().filter_map(|log| log.ids.as_ref());
+        ids.map(Dedupe::memory).sum()
     }
 
-    fn attempt(
-        &mut self,
-        submission: &Submission,
-        unix_ms: u64,
-        outcomes: &mut Vec<Outcome>,
-        undo: &mut Vec<Undo>,
-    ) -> Result<(), TableError> {
-        self.table.begin()?;
+    fn is_failed(&self) -> bool {
+        matches!(self.health, Health::Failed { .. })
+    }
+
+    fn attempt(&mut self, submitted: Submitted) -> Answers {
+        let Submitted {
+            shard,
+            unix_ms,
+            submission,
+        } = submitted;
+        let mut outcomes = Vec::with_capacity(submission.requests.len());
         for request in &submission.requests {
-            outcomes.push(match request {
-                Request::Open { log, key, hint } => self.open(*log, key, *hint)?,
-                Request::Append(append) => self.append(submission, append, unix_ms, undo)?,
+            let outcome = match request {
+                Request::Open {
+                    log,
+                    key,
+                    hint,
+                    is_kept,
+                } => self.open((shard, *log), key, *hint, *is_kept),
+                Request::Append(append) => self.append(shard, &submission, append, unix_ms),
+                Request::Note(note) => {
+                    self.in_transaction(|service| service.table.note(note).map(|()| Outcome::Noted))
+                }
                 Request::Close { log } => {
-                    self.logs.remove(log);
+                    self.logs.remove(&(shard, *log));
                     Outcome::Closed
                 }
-            });
+                Request::Trimmed { .. } => Outcome::Closed,
+            };
+            outcomes.push(outcome);
         }
-        self.table.commit()
+        Answers {
+            submission,
+            outcomes,
+            is_asked: true,
+        }
     }
 
-    fn open(&mut self, log: Slot, key: &Key, hint: Head) -> Result<Outcome, TableError> {
-        let head = self.table.open(key)?.unwrap_or(hint);
-        let ids = Dedupe::new(self.hash_key);
-        self.logs.insert(
-            log,
-            Log {
-                key: key.clone(),
-                head,
-                last_ms: 0,
-                ids,
-            },
-        );
-        Ok(Outcome::Opened(head))
+    /// Does something in the transaction of the batch, which it may begin. What is done after a failure is refused.
+    fn in_transaction(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<Outcome, TableError>,
+    ) -> Outcome {
+        if self.is_failed() {
+            return Outcome::Refused;
+        }
+        let begun = match std::mem::replace(&mut self.is_begun, true) {
+            true => Ok(()),
+            false => self.table.begin(),
+        };
+        begun.and_then(|()| step(self)).unwrap_or_else(|error| {
+            self.fail(error);
+            Outcome::Refused
+        })
+    }
+
+    /// Reading needs no transaction, and goes on while nothing can be written.
+    fn open(&mut self, place: Place, key: &Key, hint: Head, is_kept: bool) -> Outcome {
+        let is_kept = is_kept && self.is_durable;
+        let known = match is_kept {
+            true => self.table.open(key),
+            false => Ok(None),
+        };
+        let Ok(known) = known else {
+            return Outcome::Refused;
+        };
+        let epoch = match key.space {
+            Space::Chat if is_kept => self.table.epoch(),
+            // The inbox of a name that was claimed anew is another one.
+            Space::Chat | Space::Inbox | Space::Raw => hint.epoch,
+        };
+        let opened = known.unwrap_or(Opened::nothing(Head { epoch, ..hint }));
+        let log = Log {
+            key: key.clone(),
+            head: opened.head,
+            last_ms: opened.unix_ms,
+            ids: (!is_kept).then(|| Dedupe::new(self.hash_key)),
+        };
+        self.logs.insert(place, log);
+        Outcome::Opened(opened)
     }
 
     fn append(
         &mut self,
+        shard: u16,
         submission: &Submission,
         append: &Append,
         unix_ms: u64,
-        undo: &mut Vec<Undo>,
+    ) -> Outcome {
+        let place = (shard, append.log);
+        let draft = submission.draft(append);
+        let Some(log) = self.logs.get_mut(&place) else {
+            return Outcome::Refused;
+        };
+        let Some(ids) = &mut log.ids else {
+            return self.in_transaction(|service| service.keep(place, append, draft, unix_ms));
+        };
+        if let Some((seq, unix_ms)) = append.dedupe.and_then(|dedupe| ids.find(dedupe)) {
+            return Outcome::Met { seq, unix_ms };
+        }
+        log.head.seq += 1;
+        log.last_ms = unix_ms.max(log.last_ms);
+        let (seq, unix_ms) = (log.head.seq, log.last_ms);
+        if let Some(dedupe) = append.dedupe {
+            ids.insert(dedupe, (seq, unix_ms));
+            ids.expire(seq);
+        }
+        if let Some(dedupe) = append.dedupe
+            && append.is_copy
+            && self.is_durable
+        {
+            // The copy for a user of whom nothing is kept: there is no other.
+            self.in_transaction(|service| service.table.settle(dedupe).map(|()| Outcome::Closed));
+        }
+        Outcome::Kept { seq, unix_ms }
+    }
+
+    /// Numbers a message and keeps it in the table.
+    fn keep(
+        &mut self,
+        place: Place,
+        append: &Append,
+        draft: super::Draft<'_>,
+        unix_ms: u64,
     ) -> Result<Outcome, TableError> {
-        let Some(log) = self.logs.get_mut(&append.log) else {
+        let Some(log) = self.logs.get_mut(&place) else {
             return Ok(Outcome::Refused);
         };
-        if let Some(dedupe) = append.dedupe {
-            let first = match log.ids.find(dedupe) {
-                Some(first) => Some(first),
-                None => self.table.find(&log.key, dedupe)?,
-            };
-            if let Some((seq, unix_ms)) = first {
-                return Ok(Outcome::Met { seq, unix_ms });
-            }
+        if let Some(dedupe) = append.dedupe
+            && let Some((seq, unix_ms)) = self.table.find(&log.key, dedupe)?
+        {
+            return Ok(Outcome::Met { seq, unix_ms });
         }
         // Time does not run backwards within a log, whatever the clock does.
         let unix_ms = unix_ms.max(log.last_ms);
         let seq = log.head.seq + 1;
+        let is_private = log.key.space == Space::Inbox && *log.key.name != *draft.sender;
+        let copy = match append.dedupe {
+            Some(dedupe) if append.is_copy => Copy::Settles(dedupe),
+            Some(_) | None if is_private => {
+                Copy::Owed(copy_key(self.hash_key, &log.key.name, log.head.epoch, seq))
+            }
+            Some(_) | None => Copy::None,
+        };
         let entry = Entry {
             seq,
             unix_ms,
             dedupe: append.dedupe,
-            draft: submission.draft(append),
+            client: append.client,
+            copy,
+            draft,
         };
         self.table.append(&log.key, log.head.epoch, &entry)?;
+        self.undo.push(Before {
+            place,
+            head: log.head,
+            last_ms: log.last_ms,
+        });
         log.head.seq = seq;
         log.last_ms = unix_ms;
-        if let Some(dedupe) = append.dedupe {
-            log.ids.insert(dedupe, (seq, unix_ms));
-        }
-        undo.push(Undo {
-            log: append.log,
-            had_id: append.dedupe.is_some(),
-        });
         Ok(Outcome::Kept { seq, unix_ms })
     }
 
-    fn take_back(&mut self, undo: &[Undo]) {
-        for step in undo.iter().rev() {
-            if let Some(log) = self.logs.get_mut(&step.log) {
-                log.head.seq -= 1;
-                if step.had_id {
-                    log.ids.undo();
+    /// The same answers where everything is refused that would be in the failed transaction.
+    fn refused(&self, shard: u16, mut answers: Answers) -> Answers {
+        for (request, outcome) in answers
+            .submission
+            .requests
+            .iter()
+            .zip(&mut answers.outcomes)
+        {
+            let is_kept = match request {
+                Request::Append(append) => {
+                    let log = self.logs.get(&(shard, append.log));
+                    log.is_none_or(|log| log.ids.is_none())
                 }
+                Request::Note(_) => true,
+                Request::Open { .. } | Request::Close { .. } | Request::Trimmed { .. } => false,
+            };
+            if is_kept {
+                *outcome = Outcome::Refused;
             }
         }
+        answers
+    }
+
+    /// What the table keeps of a log beyond what its shard was told: a commit that failed may have been kept.
+    fn catch_up(&mut self, place: Place) -> Result<Option<Answers>, TableError> {
+        let Some(log) = self.logs.get_mut(&place) else {
+            return Ok(None);
+        };
+        let Some(opened) = self.table.open(&log.key)? else {
+            return Ok(None);
+        };
+        if opened.head.epoch == log.head.epoch && opened.head.seq < log.head.seq {
+            return Err(TableError(format!(
+                "{:?} ends at {} where {} was acknowledged",
+                log.key, opened.head.seq, log.head.seq
+            )));
+        }
+        let span = Span {
+            after: log.head.seq,
+            until: opened.head.seq,
+            newest_first: false,
+        };
+        let (mut submission, mut outcomes) = (Submission::default(), Vec::new());
+        self.table.read(&log.key, span, &mut |entry| {
+            let from = (Connection::NONE, entry.client);
+            submission.append(place.1, from, entry.dedupe, true, &entry.draft);
+            outcomes.push(Outcome::Kept {
+                seq: entry.seq,
+                unix_ms: entry.unix_ms,
+            });
+            true
+        })?;
+        (log.head, log.last_ms) = (opened.head, opened.unix_ms.max(log.last_ms));
+        let is_known = outcomes.is_empty();
+        Ok((!is_known).then(|| unasked(submission, outcomes)))
+    }
+
+    /// Keeps one copy of a private message, within the transaction.
+    fn keep_owed(&mut self, owed: &Owed) -> Result<(), TableError> {
+        let span = Span {
+            after: owed.seq - 1,
+            until: owed.seq,
+            newest_first: false,
+        };
+        let mut message = None;
+        let mut submission = Submission::default();
+        self.table.read(&owed.key, span, &mut |entry| {
+            let from = (Connection::NONE, entry.client);
+            submission.append(NOWHERE.1, from, Some(owed.dedupe), true, &entry.draft);
+            message = Some((Arc::<str>::from(entry.draft.sender), entry.unix_ms));
+            false
+        })?;
+        let Some((sender, unix_ms)) = message else {
+            return self.table.settle(owed.dedupe);
+        };
+        if !self.table.is_claimed(&sender)? {
+            return self.table.settle(owed.dedupe);
+        }
+        let (space, hint) = (Space::Inbox, Head { epoch: 0, seq: 0 });
+        let key = Key {
+            space,
+            name: sender,
+        };
+        let opened = self.open(NOWHERE, &key, hint, true);
+        debug_assert_ne!(opened, Outcome::Refused);
+        if let Some(Request::Append(append)) = submission.requests.first() {
+            self.keep(NOWHERE, append, submission.draft(append), unix_ms)?;
+        }
+        self.logs.remove(&NOWHERE);
+        Ok(())
+    }
+}
+
+impl LogService<super::MemoryTable> {
+    /// A service that keeps nothing.
+    pub fn in_memory(hash_key: HashKey) -> LogService<super::MemoryTable> {
+        LogService {
+            is_durable: false,
+            ..LogService::new(super::MemoryTable, hash_key)
+        }
+    }
+}
+
+/// Under which key the sender's copy of a private message is met: it names the message.
+pub fn copy_key(id_key: HashKey, recipient: &str, epoch: u64, seq: u64) -> u128 {
+    id_key.wide(&[
+        b"copy",
+        recipient.as_bytes(),
+        &epoch.to_le_bytes(),
+        &seq.to_le_bytes(),
+    ])
+}
+
+fn unasked(submission: Submission, outcomes: Vec<Outcome>) -> Answers {
+    Answers {
+        submission,
+        outcomes,
+        is_asked: false,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Draft, MemoryTable};
-    use super::*;
-    use crate::room::{Connection, Space};
-
-    const LOG: Slot = Slot {
-        index: 1,
-        generation: 1,
-    };
-
-    /// A table that fails on command.
-    #[derive(Default)]
-    struct Fragile {
-        inner: MemoryTable,
-        fails: bool,
-    }
-
-    impl Table for Fragile {
-        fn open(&mut self, key: &Key) -> Result<Option<Head>, TableError> {
-            self.inner.open(key)
-        }
-        fn find(&mut self, key: &Key, dedupe: u128) -> Result<Option<(u64, u64)>, TableError> {
-            self.inner.find(key, dedupe)
-        }
-        fn begin(&mut self) -> Result<(), TableError> {
-            self.inner.begin()
-        }
-        fn append(&mut self, key: &Key, epoch: u64, entry: &Entry<'_>) -> Result<(), TableError> {
-            self.inner.append(key, epoch, entry)
-        }
-        fn commit(&mut self) -> Result<(), TableError> {
-            if self.fails {
-                Err(TableError)
-            } else {
-                self.inner.commit()
-            }
-        }
-        fn read(
-            &mut self,
-            key: &Key,
-            after: u64,
-            each: &mut dyn FnMut(&Entry<'_>) -> bool,
-        ) -> Result<(), TableError> {
-            self.inner.read(key, after, each)
-        }
-    }
-
-    fn service() -> LogService<Fragile> {
-        let mut service = LogService::new(Fragile::default(), HashKey::new((1, 2)));
-        let key = Key {
-            space: Space::Chat,
-            name: "room".into(),
-        };
-        let mut open = Submission::default();
-        open.requests.push(Request::Open {
-            log: LOG,
-            key,
-            hint: Head { epoch: 9, seq: 0 },
-        });
-        let answers = service.process(open, 0);
-        assert_eq!(
-            answers.outcomes,
-            [Outcome::Opened(Head { epoch: 9, seq: 0 })]
-        );
-        service
-    }
-
-    fn batch(ids: &[Option<u128>]) -> Submission {
-        let mut submission = Submission::default();
-        let draft = Draft {
-            sender: "ann",
-            to: None,
-            id: None,
-            content: "1",
-            metadata: None,
-        };
-        for id in ids {
-            submission.append(LOG, Connection::NONE, *id, false, &draft);
-        }
-        submission
-    }
-
-    fn kept(seq: u64, unix_ms: u64) -> Outcome {
-        Outcome::Kept { seq, unix_ms }
-    }
-
-    #[test]
-    fn numbers_are_given_in_order_and_a_repeated_id_meets_its_first() {
-        let mut service = service();
-        let answers = service.process(batch(&[None, Some(7), Some(7), None]), 100);
-        let met = Outcome::Met {
-            seq: 2,
-            unix_ms: 100,
-        };
-        assert_eq!(
-            answers.outcomes,
-            [kept(1, 100), kept(2, 100), met, kept(3, 100)]
-        );
-        assert_eq!(service.process(batch(&[Some(7)]), 200).outcomes, [met]);
-    }
-
-    #[test]
-    fn a_failed_batch_leaves_no_hole_and_no_id() {
-        let mut service = service();
-        service.process(batch(&[None]), 100);
-        service.table_mut().fails = true;
-        let answers = service.process(batch(&[Some(7), None, Some(7)]), 200);
-        assert_eq!(answers.outcomes, [Outcome::Refused; 3]);
-        service.table_mut().fails = false;
-        assert_eq!(
-            service.process(batch(&[Some(7)]), 300).outcomes,
-            [kept(2, 300)]
-        );
-    }
-
-    #[test]
-    fn time_does_not_run_backwards_within_a_log() {
-        let mut service = service();
-        service.process(batch(&[None]), 500);
-        assert_eq!(
-            service.process(batch(&[None]), 400).outcomes,
-            [kept(2, 500)]
-        );
-    }
-
-    #[test]
-    fn a_log_that_is_not_open_refuses() {
-        let mut service = service();
-        let mut close = Submission::default();
-        close.requests.push(Request::Close { log: LOG });
-        service.process(close, 0);
-        assert_eq!(
-            service.process(batch(&[None]), 0).outcomes,
-            [Outcome::Refused]
-        );
-    }
-}
+mod tests;

@@ -1,8 +1,12 @@
 //! What a shard hands to the log service in one turn, and what comes back.
 
+use super::{Head, Opened};
 use crate::room::{Connection, Key};
 use crate::slots::Slot;
+use crate::users::SecretHash;
+use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A message that has no number yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Append {
     pub log: Slot,
     /// The connection that sent it.
     pub from: Connection,
+    /// A number for that connection, which no other has, of any shard and any run of the server.
+    pub client: u64,
     /// Key under which a repetition is met.
     pub dedupe: Option<u128>,
     /// Whether this is the sender's own copy of a private message: nobody waits for its `ack`.
@@ -36,17 +42,28 @@ pub struct Append {
 /// One request to the log service.
 #[derive(Clone, Debug)]
 pub enum Request {
-    /// Says where the log `key` stands. `hint` is for a table that does not know it.
+    /// Says where the log `key` stands.
     Open {
         /// See [`Append::log`].
         log: Slot,
         /// Its name.
         key: Key,
-        /// The epoch and head that a log unknown to the table gets.
-        hint: super::Head,
+        /// The epoch and head of a log that no table knows.
+        hint: Head,
+        /// Whether it is kept in the table, where there is one.
+        is_kept: bool,
     },
     /// Numbers a message and keeps it.
     Append(Append),
+    /// Keeps something else.
+    Note(Note),
+    /// Not a request: the service says unasked that the log keeps only what is behind this number.
+    Trimmed {
+        /// See [`Append::log`].
+        log: Slot,
+        /// See above.
+        seq: u64,
+    },
     /// The shard holds the room no more.
     Close {
         /// See [`Append::log`].
@@ -54,11 +71,46 @@ pub enum Request {
     },
 }
 
+/// What is kept besides messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// A name has an owner from now on, and a new inbox.
+    Claim {
+        /// The name.
+        name: Arc<str>,
+        /// Hash of the secret that proves it.
+        secret: SecretHash,
+        /// Names the numbering of its inbox.
+        epoch: u64,
+        /// Where its owner came from.
+        address: Option<IpAddr>,
+    },
+    /// The last connection of its owner has gone.
+    Left {
+        /// The name.
+        name: Arc<str>,
+        /// When, in milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
+    /// The name is nobody's again; its inbox goes with it.
+    Release {
+        /// The name.
+        name: Arc<str>,
+    },
+    /// The user has surely had its inbox up to here.
+    Confirm {
+        /// The user.
+        name: Arc<str>,
+        /// See above.
+        seq: u64,
+    },
+}
+
 /// The answer to one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Where the log stands.
-    Opened(super::Head),
+    Opened(Opened),
     /// It was numbered and kept.
     Kept {
         /// Its number.
@@ -75,8 +127,10 @@ pub enum Outcome {
     },
     /// The table refused; whether it was kept is unknown.
     Refused,
-    /// The log was closed.
+    /// The log was closed, or what was said needs no answer.
     Closed,
+    /// The note is kept.
+    Noted,
 }
 
 /// The requests of one turn, and the arena that holds their texts.
@@ -87,6 +141,17 @@ pub struct Submission {
     arena: String,
 }
 
+/// A submission on its way to the service.
+#[derive(Clone, Debug, Default)]
+pub struct Submitted {
+    /// The shard that submits it.
+    pub shard: u16,
+    /// The time of its turn, in milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+    /// See [`Submission`].
+    pub submission: Submission,
+}
+
 /// A submission that comes back with one outcome for each request.
 #[derive(Debug)]
 pub struct Answers {
@@ -94,6 +159,8 @@ pub struct Answers {
     pub submission: Submission,
     /// In the same order.
     pub outcomes: Vec<Outcome>,
+    /// Whether the shard asked; if not, the service has found something that the shard did not know.
+    pub is_asked: bool,
 }
 
 impl Submission {
@@ -101,7 +168,7 @@ impl Submission {
     pub fn append(
         &mut self,
         log: Slot,
-        from: Connection,
+        (from, client): (Connection, u64),
         dedupe: Option<u128>,
         is_copy: bool,
         draft: &Draft<'_>,
@@ -116,6 +183,7 @@ impl Submission {
         self.requests.push(Request::Append(Append {
             log,
             from,
+            client,
             dedupe,
             is_copy,
             texts,
@@ -132,6 +200,11 @@ impl Submission {
             content: self.text(content).unwrap_or_default(),
             metadata: self.text(metadata),
         }
+    }
+
+    /// Memory that it holds, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.requests.len() * size_of::<Request>() + self.arena.len()
     }
 
     /// Whether nothing is asked.
@@ -191,11 +264,11 @@ mod tests {
         ];
         let mut submission = Submission::default();
         for draft in &drafts {
-            submission.append(Slot::NONE, Connection::NONE, None, false, draft);
+            submission.append(Slot::NONE, (Connection::NONE, 0), None, false, draft);
         }
         let back = submission.requests.iter().map(|request| match request {
             Request::Append(append) => submission.draft(append),
-            Request::Open { .. } | Request::Close { .. } => unreachable!(),
+            other => unreachable!("{other:?}"),
         });
         assert!(back.eq(drafts));
     }

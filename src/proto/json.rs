@@ -14,6 +14,11 @@ pub(super) enum Fault {
     LoneSurrogate(usize),
 }
 
+/// Whether a value that is known to be grammatical may be a `content`.
+pub fn is_sound(value: &str) -> bool {
+    check(value).is_ok()
+}
+
 /// Checks a value that is known to be grammatical for what RFC 8259 (9 and 8.2) leaves to the receiver.
 ///
 /// One pass without recursion, whatever the nesting. A text that is not JSON gives some answer, without a panic.

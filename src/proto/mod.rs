@@ -38,6 +38,7 @@ use std::borrow::Cow;
 
 pub use code::Code;
 pub use command::{Command, Commands, Kind, Refusal, Request};
+pub use json::is_sound;
 
 /// Where a message goes: the `room_id` or the `to` of a command or an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 mod accepting;
 mod listener;
 mod mailbox;
+mod port;
 mod process;
 mod shard;
 pub mod signals;
@@ -26,24 +27,28 @@ use mio::{Poll, Waker};
 
 use self::listener::Listener;
 use self::mailbox::Exchange;
+use self::port::Port;
 use self::process::Process;
 use self::shard::{Clock, Shard, Shared};
 use self::token::Subject;
 use self::transport::Transport;
-use crate::config::Config;
+use crate::config::{Config, History};
 use crate::counters::Counters;
-use crate::engine::{Engine, Place, Settings};
+use crate::engine::{Engine, Place, Restored, Settings};
 use crate::hashing::HashKey;
 use crate::http::Endpoints;
 use crate::log::MemoryLog;
 use crate::mail::Mail;
 use crate::metrics::About;
+use crate::store::{self, Store, StoreError};
 
 /// A running server.
 pub struct Server {
     address: SocketAddr,
     stopper: Stopper,
     threads: Vec<ShardThread>,
+    /// None where everything is in memory.
+    store: Option<Store>,
 }
 
 type ShardThread = JoinHandle<io::Result<()>>;
@@ -62,6 +67,8 @@ pub enum StartError {
     AddressInUse(SocketAddr),
     /// The address cannot be listened on.
     Bind(SocketAddr, io::Error),
+    /// The data folder cannot be used.
+    Store(StoreError),
     /// The system refused a thread, a descriptor or random numbers.
     System(io::Error),
 }
@@ -82,25 +89,35 @@ impl Server {
                 io::ErrorKind::AddrInUse => StartError::AddressInUse(config.listen),
                 _ => StartError::Bind(config.listen, error),
             })?;
+        let opened = open_store(config)?;
         let polls = sockets
             .iter()
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>();
         polls
-            .and_then(|polls| Server::serve(config, sockets, polls))
+            .and_then(|polls| Server::serve(config, sockets, polls, opened))
             .map_err(StartError::System)
     }
 
-    fn serve(config: &Config, sockets: Vec<TcpListener>, polls: Vec<Poll>) -> io::Result<Server> {
+    fn serve(
+        config: &Config,
+        sockets: Vec<TcpListener>,
+        polls: Vec<Poll>,
+        opened: Option<store::Opened>,
+    ) -> io::Result<Server> {
         let address = sockets
             .first()
             .map_or(Ok(config.listen), TcpListener::local_addr)?;
-        let plan = Plan::new(config, &polls)?;
+        let mut plan = Plan::new(config, &polls)?;
         let mut server = Server {
             address,
             stopper: plan.stopper(),
             threads: Vec::new(),
+            store: None,
         };
+        if let Some(opened) = opened {
+            server.store = Some(plan.start_store(opened)?);
+        }
         for (id, (poll, socket)) in (0..).zip(polls.into_iter().zip(sockets)) {
             match plan.spawn(id, poll, socket) {
                 Ok(thread) => server.threads.push(thread),
@@ -127,6 +144,9 @@ impl Server {
     /// See [`ShardFailed`].
     pub fn join(self) -> Result<Counters, ShardFailed> {
         let results: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        if let Some(store) = self.store {
+            store.stop();
+        }
         let is_well = results
             .into_iter()
             .all(|result| matches!(result, Ok(Ok(()))));
@@ -172,6 +192,8 @@ struct Plan {
     hash_key: HashKey,
     shared: Shared,
     pin: bool,
+    desk: Option<Arc<store::Desk>>,
+    names: Arc<Vec<Restored>>,
 }
 
 impl Plan {
@@ -200,7 +222,25 @@ impl Plan {
             hash_key: HashKey::new(key),
             shared,
             pin: config.pin,
+            desk: None,
+            names: Arc::default(),
         })
+    }
+
+    /// Lets a store serve these shards.
+    fn start_store(&mut self, mut opened: store::Opened) -> io::Result<Store> {
+        self.names = Arc::new(std::mem::take(&mut opened.names));
+        let exchange = Arc::clone(&self.shared.exchange);
+        let ring = move |shard| {
+            if let Err(error) = exchange.ring(shard) {
+                log::error!("shard {shard} could not be woken: {error}");
+            }
+        };
+        let store = opened.start(self.shared.exchange.shard_count(), Box::new(ring))?;
+        let desk = Arc::clone(store.desk());
+        self.shared.process.has_store(Arc::clone(&desk));
+        self.desk = Some(desk);
+        Ok(store)
     }
 
     fn stopper(&self) -> Stopper {
@@ -226,15 +266,34 @@ impl Plan {
             .spawn(run)
     }
 
-    fn engine(&self, id: u16, seed: [u8; 32]) -> Engine<Transport, MemoryLog> {
+    fn engine(&self, id: u16, seed: [u8; 32]) -> Engine<Transport, Port> {
         let place = Place {
             shard: id,
             count: self.shared.exchange.shard_count(),
         };
-        let log = MemoryLog::new(self.hash_key);
+        let log = match &self.desk {
+            Some(desk) => Port::Store(desk.port(id)),
+            None => Port::Memory(MemoryLog::new(self.hash_key)),
+        };
         let (settings, site) = (Arc::clone(&self.settings), Arc::clone(&self.shared.process));
-        Engine::new(place, settings, site, log, self.hash_key, seed)
+        let mut engine = Engine::new(place, settings, site, log, self.hash_key, seed);
+        self.names.iter().for_each(|name| engine.restore(name));
+        engine
     }
+}
+
+/// Opens the store that a configuration asks for.
+fn open_store(config: &Config) -> Result<Option<store::Opened>, StartError> {
+    let History::Folder(folder) = &config.history else {
+        return Ok(None);
+    };
+    let plan = store::Plan {
+        folder: folder.clone(),
+        retention: config.retention.clone(),
+        is_new_epoch: config.is_new_epoch,
+        seed: sys::random().map_err(StartError::System)?,
+    };
+    store::open(plan).map(Some).map_err(StartError::Store)
 }
 
 fn settings(config: &Config) -> Settings {
@@ -261,6 +320,7 @@ impl fmt::Display for StartError {
             StartError::Bind(address, error) => {
                 write!(f, "cannot listen on {address} (--listen): {error}")
             }
+            StartError::Store(error) => error.fmt(f),
             StartError::System(error) => write!(f, "cannot start: {error}"),
         }
     }
@@ -284,8 +344,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::config::History;
     use crate::limits::Limits;
+    use crate::store::Retention;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -295,6 +355,8 @@ mod tests {
             shards,
             pin: false,
             history: History::Memory,
+            retention: Retention::default(),
+            is_new_epoch: false,
             raw: true,
             echo: true,
             deflate: false,

@@ -1,11 +1,12 @@
 //! What all shards of the process share: the count of connections, the stop, and what each has counted.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::counters::Counters;
 use crate::engine::Site;
 use crate::metrics::{self, About};
+use crate::store::Desk;
 
 /// The process as its shards see it.
 pub struct Process {
@@ -14,6 +15,7 @@ pub struct Process {
     is_draining: AtomicBool,
     /// Shards that still have something to flush, or may get something.
     undrained_count: AtomicU16,
+    store: OnceLock<Arc<Desk>>,
     /// One lock per shard, which nobody else takes but for a scrape.
     counters: Vec<Mutex<Counters>>,
 }
@@ -25,9 +27,15 @@ impl Process {
             connection_count: AtomicU32::new(0),
             is_draining: AtomicBool::new(false),
             undrained_count: AtomicU16::new(about.shard_count),
+            store: OnceLock::new(),
             counters: (0..about.shard_count).map(|_| Mutex::default()).collect(),
             about,
         }
+    }
+
+    /// Everything is kept by this store.
+    pub fn has_store(&self, desk: Arc<Desk>) {
+        let _ = self.store.set(desk);
     }
 
     /// Starts the stop. The shards have to be woken to see it.
@@ -88,11 +96,16 @@ impl Site for Process {
 
     fn metrics(&self, out: &mut String) {
         metrics::render(out, &self.total(), &self.about);
+        if let Some(desk) = self.store.get() {
+            metrics::render_store(out, desk);
+        }
     }
 
     fn readiness(&self) -> Result<(), &'static str> {
         if self.is_draining() {
             Err("draining")
+        } else if self.store.get().is_some_and(|desk| !desk.is_well()) {
+            Err("the disk does not take messages")
         } else {
             Ok(())
         }

@@ -10,12 +10,12 @@ use mio::{Events, Interest, Poll, Registry};
 use super::accepting::News;
 use super::listener::Listener;
 use super::mailbox::Exchange;
+use super::port::Port;
 use super::process::Process;
 use super::token::Subject;
 use super::transport::Transport;
 use crate::engine::{Engine, Now};
 use crate::limits::EVENT_COUNT_PER_POLL;
-use crate::log::MemoryLog;
 use crate::mail::Mail;
 
 /// One shard: everything that its thread alone touches, and its ends of what all shards share.
@@ -25,7 +25,7 @@ pub struct Shard {
     events: Events,
     /// None once the shard is stopping.
     listener: Option<Listener>,
-    engine: Engine<Transport, MemoryLog>,
+    engine: Engine<Transport, Port>,
     /// The clock, as this turn read it.
     now: Now,
     stage: Stage,
@@ -62,7 +62,7 @@ impl Shard {
         id: u16,
         poll: Poll,
         listener: Listener,
-        engine: Engine<Transport, MemoryLog>,
+        engine: Engine<Transport, Port>,
         shared: Shared,
     ) -> Shard {
         Shard {
@@ -252,7 +252,7 @@ impl Drop for Shard {
 
 /// Hands a new connection to the engine, which says under which slot events for it are to come.
 fn admit(
-    engine: &mut Engine<Transport, MemoryLog>,
+    engine: &mut Engine<Transport, Port>,
     registry: &Registry,
     now: Now,
     mut stream: TcpStream,

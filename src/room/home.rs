@@ -2,6 +2,7 @@
 
 use crate::hashing::HashKey;
 use crate::limits::CREDIT_BYTES;
+use crate::log::{Head, Opened};
 use crate::mail::Mail;
 use crate::timers::Tick;
 use hashbrown::HashMap;
@@ -92,13 +93,21 @@ pub struct Home {
     pub is_unsent: bool,
     /// Of an inbox: the last `seq_id` that its user has surely had.
     pub confirmed: u64,
+    /// Whether the log service keeps the log, so that it outlives this room.
+    pub is_kept: bool,
+    /// How the log stood when it was opened.
+    pub opened: Opened,
+    /// Of a log that is kept: the last `seq_id` that is not kept any more.
+    pub trimmed: u64,
+    /// When the log service, which could not say where the log stands, is to be asked again.
+    pub ask_again: Option<Tick>,
     /// Messages handed to the log service and not answered yet, in bytes.
     pub submitted_bytes: usize,
 }
 
 impl Home {
     /// The home of a room without members.
-    pub fn new(opening: Opening, hash_key: HashKey) -> Home {
+    pub fn new(opening: Opening, is_kept: bool, hash_key: HashKey) -> Home {
         Home {
             opening,
             presence: HashMap::with_hasher(hash_key),
@@ -108,6 +117,10 @@ impl Home {
             count_changed: false,
             is_unsent: false,
             confirmed: 0,
+            is_kept,
+            opened: Opened::nothing(Head { epoch: 0, seq: 0 }),
+            trimmed: 0,
+            ask_again: None,
             submitted_bytes: 0,
         }
     }
@@ -143,6 +156,25 @@ impl Home {
         for subscriber in &mut self.subscribers {
             subscriber.cursor = subscriber.cursor.max(end);
         }
+    }
+
+    /// Whether everything behind message `seq` is kept by the log service.
+    pub fn has_stored(&self, seq: u64) -> bool {
+        self.is_kept && seq >= self.trimmed
+    }
+
+    /// Of an inbox: about how many bytes of what was there when it was opened wait unconfirmed.
+    pub fn stored_bytes(&self) -> usize {
+        let Opened {
+            head,
+            confirmed,
+            waiting_bytes,
+            ..
+        } = self.opened;
+        let all = u128::from(head.seq.saturating_sub(confirmed));
+        let left = u128::from(head.seq.saturating_sub(self.confirmed.max(confirmed)));
+        let bytes = (u128::from(waiting_bytes) * left).checked_div(all);
+        usize::try_from(bytes.unwrap_or(0)).unwrap_or(usize::MAX)
     }
 
     /// Whether nobody is here and nothing is awaited.

@@ -118,6 +118,12 @@ impl Membership {
         self.mark
     }
 
+    /// A member that has lost frames was given those up to message `seq` from elsewhere, or told that they are gone.
+    pub fn has_read(&mut self, seq: u64) {
+        debug_assert!(self.progress == Progress::Lost);
+        self.mark = self.mark.max(seq);
+    }
+
     /// Whether nothing of the backlog is left out.
     pub fn is_uncut(&self) -> bool {
         self.progress == Progress::Boundary && !self.has_own && self.cursor >= self.mark

@@ -1,0 +1,261 @@
+//! What the log service keeps beyond what memory holds: pages of history, and chunks for members that fell off the
+//! tail of their room.
+//!
+//! A member that fell off reads on from the log service, one chunk at a time: the next is asked for when the one
+//! before is through its socket. It returns to memory at the first frame of the tail.
+
+use super::{Hub, epoch_text};
+use crate::limits::{CHUNK_BYTES, CHUNK_COUNT_MAX, STORE_RETRY_MS, STORE_STALL_MS};
+use crate::log::{Found, LogPort, Purpose, Read, Request, Span, Stretch, TableError};
+use crate::mail::Reserve;
+use crate::proto::{Code, Refusal, event};
+use crate::room::{Connection, Key, Link, Progress};
+use crate::slots::Slot;
+use crate::timers::ticks;
+use crate::ws::frame::{self, Opcode, payload_of};
+use std::borrow::Cow;
+
+impl Hub {
+    /// Takes what the log service has found.
+    pub(super) fn take_found(&mut self, log: &mut impl LogPort) {
+        while let Some(Found { read, result }) = log.found() {
+            self.found(read, result);
+        }
+    }
+
+    /// Asks the log service what there is to ask.
+    pub(super) fn ask_reads(&mut self, log: &mut impl LogPort) {
+        for read in std::mem::take(&mut self.reads) {
+            if let Err(read) = log.read(read) {
+                self.found(read, Err(TableError("too much is asked already".into())));
+            }
+        }
+    }
+
+    /// Notes whether the log service takes more.
+    pub(super) fn note_full(&mut self, is_full: bool) {
+        let now = self.now.tick();
+        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
+    }
+
+    /// Whether so much waits for the disk that senders are not read.
+    pub(super) fn is_log_full(&self) -> bool {
+        self.full_since.is_some()
+    }
+
+    /// Whether the disk has stood still for so long that sends are refused.
+    pub(super) fn is_stalled(&self) -> bool {
+        let oldest = self.unanswered.front().copied();
+        let since = [oldest, self.full_since].into_iter().flatten().min();
+        since.is_some_and(|since| self.now.tick() >= since + ticks(STORE_STALL_MS))
+    }
+
+    /// At the home: a page of a log whose memory does not reach so far back.
+    pub(super) fn ask_page(&mut self, index: u32, span: Span, count_max: usize, purpose: Purpose) {
+        let Some(room) = self.rooms.at(index) else {
+            return;
+        };
+        self.reads.push(Read {
+            key: room.key.clone(),
+            epoch: room.epoch,
+            span,
+            count_max,
+            bytes_max: crate::limits::HISTORY_BYTES_MAX,
+            without: 0,
+            purpose,
+        });
+    }
+
+    /// Asks for the next frames of a member that fell off the tail. Returns false where only memory has any.
+    pub fn ask_chunk(&mut self, link: Link, to: Slot) -> bool {
+        let Some(room) = self.rooms.at(link.room) else {
+            return false;
+        };
+        let Some(member) = room.members.get(link.member as usize) else {
+            return false;
+        };
+        let own = self.connection(to);
+        let is_kept = match room.home() {
+            Some(home) => home.is_kept,
+            None => self.durable,
+        };
+        if !is_kept {
+            return false;
+        }
+        let is_cut = member.cut(room.key.space, own).own_messages;
+        self.reads.push(Read {
+            key: room.key.clone(),
+            epoch: room.epoch,
+            span: Span {
+                after: member.had(),
+                until: room.tail.seq(),
+                newest_first: false,
+            },
+            count_max: CHUNK_COUNT_MAX,
+            bytes_max: CHUNK_BYTES,
+            without: if is_cut { self.client_number(own) } else { 0 },
+            purpose: Purpose::Chunk { to },
+        });
+        true
+    }
+
+    /// Connections whose reading failed may ask again.
+    pub(super) fn ask_late(&mut self) {
+        while let Some((tick, slot)) = self.late_reads.front().copied()
+            && tick <= self.now.tick()
+        {
+            self.late_reads.pop_front();
+            self.effects.chunk(slot, &[]);
+        }
+    }
+
+    /// The log service keeps only what is behind message `seq`.
+    pub(super) fn trimmed(&mut self, log: Slot, seq: u64) {
+        let home = self.rooms.get_mut(log).and_then(|room| room.home_mut());
+        if let Some(home) = home {
+            home.trimmed = home.trimmed.max(seq);
+        }
+    }
+
+    fn found(&mut self, read: Read, result: Result<Stretch, TableError>) {
+        match (&read.purpose, result) {
+            (Purpose::Page { from, id }, Ok(stretch)) => {
+                self.send_page(&read, &stretch, *from, id.as_deref());
+            }
+            (Purpose::Page { from, id }, Err(_)) => {
+                self.refuse_page(&read.key, *from, id.as_deref());
+            }
+            (Purpose::Chunk { to }, Ok(stretch)) => self.send_chunk(&read, &stretch, *to),
+            (Purpose::Chunk { to }, Err(_)) => {
+                self.counters.storage_errors_total += 1;
+                let tick = self.now.tick() + ticks(STORE_RETRY_MS);
+                self.late_reads.push_back((tick, *to));
+            }
+        }
+    }
+
+    fn send_page(&mut self, read: &Read, stretch: &Stretch, from: Connection, id: Option<&str>) {
+        let target = read.key.target();
+        let epoch = epoch_text(read.epoch);
+        let is_found = stretch.first <= stretch.last;
+        let trimmed = stretch.log.map_or(0, |log| log.trimmed);
+        let more = match read.span.newest_first {
+            true => is_found && stretch.first > trimmed + 1,
+            false => is_found && stretch.last < read.span.until,
+        };
+        let history = event::History {
+            target: &target,
+            epoch: &epoch,
+            more,
+            id,
+        };
+        let mut text = Vec::new();
+        let messages = stretch.batch.iter().map(|(frame, _)| payload_of(frame));
+        history.encode(messages, &mut text);
+        self.reply(self.find(&read.key), from, Reserve::Page, |out| {
+            out.extend_from_slice(&text)
+        });
+    }
+
+    fn refuse_page(&mut self, key: &Key, from: Connection, id: Option<&str>) {
+        self.counters.storage_errors_total += 1;
+        let refusal = Refusal {
+            code: Code::Storage,
+            message: "the history could not be read: ask again".into(),
+            request: "history".into(),
+            id: id.map(Cow::Borrowed),
+            target: Some(key.target()),
+        };
+        self.send_refusal(from, key, &refusal, Reserve::Page);
+    }
+
+    /// Hands a chunk to its connection, if it still is where it asked. In any case it may ask again.
+    fn send_chunk(&mut self, read: &Read, stretch: &Stretch, to: Slot) {
+        let mut frames = Vec::new();
+        if let Some(link) = self.reading_member(read, to) {
+            let gap_end = self.continue_member(link, read.span.after, stretch);
+            if let Some(gap_end) = gap_end.filter(|end| *end > read.span.after) {
+                self.counters.gaps_total += 1;
+                encode_gap(&read.key, read.span.after + 1, gap_end, &mut frames);
+            }
+            frames.extend_from_slice(&stretch.batch.bytes);
+        }
+        self.counters.chunks_total += 1;
+        self.effects.chunk(to, &frames);
+    }
+
+    /// The membership that a chunk is for.
+    fn reading_member(&self, read: &Read, to: Slot) -> Option<Link> {
+        self.clients.get(to)?;
+        let room = self.find(&read.key)?;
+        let link = self.clients.membership(to.index, room, &self.rooms)?;
+        let room = self.rooms.at(room)?;
+        let member = room.members.get(link.member as usize)?;
+        let is_there = room.epoch == read.epoch
+            && member.progress() == Progress::Lost
+            && member.had() == read.span.after;
+        is_there.then_some(link)
+    }
+
+    /// Moves a member behind its chunk. Returns the end of what is missing before that, if anything may be.
+    fn continue_member(&mut self, link: Link, had: u64, stretch: &Stretch) -> Option<u64> {
+        let room = self.rooms.at_mut(link.room)?;
+        let kept = room.tail.seq_before();
+        let member = room.members.get_mut(link.member as usize)?;
+        if stretch.first > stretch.last {
+            // Nothing of it is kept any more, or ever was.
+            let trimmed = stretch.log.map_or(kept, |log| log.trimmed);
+            let end = if trimmed > had {
+                trimmed.min(kept)
+            } else {
+                kept
+            };
+            member.has_read(end);
+            return Some(end);
+        }
+        member.has_read(stretch.last);
+        (stretch.first > had + 1).then_some(stretch.first - 1)
+    }
+
+    /// A log service that could not say where a log stands is asked again.
+    pub(super) fn open_again(&mut self, index: u32) {
+        let now = self.now.tick();
+        let log = self.rooms.slot_at(index);
+        let Some(room) = self.rooms.at_mut(index) else {
+            return;
+        };
+        let hint = crate::log::Head {
+            epoch: room.epoch,
+            seq: room.tail.seq(),
+        };
+        let key = room.key.clone();
+        let Some(home) = room.home_mut() else { return };
+        let Some(tick) = home.ask_again else { return };
+        if tick > now {
+            self.arm_room(index, tick);
+            return;
+        }
+        home.ask_again = None;
+        let open = Request::Open {
+            log,
+            key,
+            hint,
+            is_kept: home.is_kept,
+        };
+        self.submission.requests.push(open);
+    }
+}
+
+/// Encodes the frame that tells what a reader has missed.
+fn encode_gap(key: &Key, from_seq_id: u64, to_seq_id: u64, out: &mut Vec<u8>) {
+    let target = key.target();
+    let gap = event::Gap {
+        target: &target,
+        from_seq_id,
+        to_seq_id,
+        reason: "expired",
+    };
+    let mut text = Vec::new();
+    gap.encode(&mut text);
+    frame::encode(out, Opcode::Text, &text);
+}

@@ -1,0 +1,162 @@
+//! The two threads of the store: one commits, one reads.
+
+use super::desk::Desk;
+use super::room_for_more;
+use super::table::{SqliteReader, SqliteTable};
+use super::upkeep::{Retention, Upkeep};
+use crate::limits::STORE_RETRY_MS;
+use crate::log::{LogService, Submitted, TableError, look_up};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often the committer looks around when nobody wants anything.
+const IDLE: Duration = Duration::from_secs(5);
+/// How often it looks for room on the disk while it works, and writes the high-water mark through.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The thread that commits: everything that was submitted during one transaction goes into the next.
+pub struct Committer {
+    desk: Arc<Desk>,
+    service: LogService<SqliteTable>,
+    upkeep: Upkeep,
+    folder: PathBuf,
+    /// When the disk was last looked at, and whether there was something to look for since.
+    looked: Instant,
+    retried: Instant,
+}
+
+impl Committer {
+    /// A committer that has nothing to do yet.
+    pub fn new(
+        desk: Arc<Desk>,
+        service: LogService<SqliteTable>,
+        retention: Retention,
+        folder: PathBuf,
+    ) -> Committer {
+        Committer {
+            desk,
+            service,
+            upkeep: Upkeep::new(retention),
+            folder,
+            looked: Instant::now(),
+            retried: Instant::now(),
+        }
+    }
+
+    /// Commits until the desk is closed and everything is answered; then brings the store into good order.
+    pub fn run(mut self) -> Result<(), TableError> {
+        while let Some(batch) = self.desk.take_submitted(self.patience()) {
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
+            self.look_around();
+            self.retry();
+            self.tidy();
+        }
+        self.service.into_table().close()
+    }
+
+    fn patience(&self) -> Duration {
+        match self.service.failure() {
+            Some(_) => Duration::from_millis(u64::from(STORE_RETRY_MS)),
+            None => self.upkeep.patience().min(IDLE),
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Submitted>) {
+        let was_well = self.service.failure().is_none();
+        let bytes = batch.iter().map(|one| one.submission.bytes()).sum();
+        let request_count = batch.iter().map(|one| one.submission.requests.len()).sum();
+        let began = Instant::now();
+        let answers = self.service.process(batch);
+        self.desk
+            .figures
+            .note_commit(request_count, began.elapsed());
+        if was_well && let Some(error) = self.service.failure() {
+            self.desk.figures.failures.fetch_add(1, Ordering::Relaxed);
+            self.desk.set_well(false);
+            log::error!("nothing is kept until the disk recovers: {error}");
+            self.retried = Instant::now();
+        }
+        self.desk.committed(bytes);
+        self.desk.answer(answers);
+    }
+
+    /// Nothing is written where too little room is left for anything else.
+    fn look_around(&mut self) {
+        if self.looked.elapsed() < LOOK {
+            return;
+        }
+        self.looked = Instant::now();
+        let _ = self.service.table_mut().sync_mark();
+        if self.service.failure().is_none()
+            && let Err(error) = room_for_more(&self.folder)
+        {
+            log::error!("nothing is kept until there is room: {error}");
+            self.desk.set_well(false);
+            self.service.fail(error);
+        }
+    }
+
+    fn retry(&mut self) {
+        let pause = Duration::from_millis(u64::from(STORE_RETRY_MS));
+        if self.service.failure().is_none() || self.retried.elapsed() < pause {
+            return;
+        }
+        let recovered = room_for_more(&self.folder).and_then(|()| self.service.recover());
+        match recovered {
+            Ok(unknown) => {
+                log::warn!("the disk has recovered");
+                self.desk.set_well(true);
+                self.desk.answer(unknown);
+            }
+            Err(error) => log::debug!("the disk has not recovered: {error}"),
+        }
+        self.retried = Instant::now();
+    }
+
+    /// A small step of what is done in the background.
+    fn tidy(&mut self) {
+        if self.service.failure().is_some() {
+            return;
+        }
+        let table = self.service.table_mut();
+        match self.upkeep.step(table.connection(), unix_ms()) {
+            Ok(trimmed) => {
+                let told = trimmed
+                    .iter()
+                    .filter_map(|(key, seq)| self.service.trimmed(key, *seq));
+                self.desk.answer(told.collect());
+            }
+            Err(error) => {
+                self.desk.set_well(false);
+                log::error!("nothing is kept until the disk recovers: {error}");
+                self.service.fail(error);
+            }
+        }
+    }
+}
+
+/// The thread that reads, until the desk is closed.
+pub fn read(desk: &Desk, mut reader: SqliteReader) {
+    while let Some(batch) = desk.take_asked(IDLE) {
+        for (shard, read) in batch {
+            desk.figures.reads.fetch_add(1, Ordering::Relaxed);
+            let found = look_up(&mut reader, read);
+            if let Err(error) = &found.result {
+                log::warn!("reading failed: {error}");
+            }
+            desk.hand_over(shard, found);
+        }
+    }
+}
+
+/// Now, in milliseconds since the Unix epoch.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}

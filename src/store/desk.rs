@@ -1,0 +1,233 @@
+//! Where the shards and the threads of the store meet: what is submitted and asked, and trays with the answers.
+
+use super::figures::Figures;
+use crate::hashing::HashKey;
+use crate::limits::{READ_QUEUE_COUNT_MAX, UNCOMMITTED_BYTES_MAX};
+use crate::log::{Answers, Found, LogPort, Read, Submission, Submitted};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Wakes a shard.
+pub type Ring = Box<dyn Fn(u16) + Send + Sync>;
+
+/// See the [module](self).
+pub struct Desk {
+    submitted: Queue<Submitted>,
+    /// Bytes that were submitted and are not committed.
+    waiting_bytes: AtomicUsize,
+    asked: Queue<(u16, Read)>,
+    trays: Vec<Tray>,
+    ring: Ring,
+    id_key: HashKey,
+    is_well: AtomicBool,
+    /// What was counted.
+    pub figures: Figures,
+}
+
+/// What waits for one of the threads.
+struct Queue<T> {
+    state: Mutex<Waiting<T>>,
+    bell: Condvar,
+}
+
+struct Waiting<T> {
+    list: Vec<T>,
+    is_closed: bool,
+}
+
+/// What waits for a shard.
+#[derive(Default)]
+struct Tray {
+    answers: Mutex<VecDeque<Answers>>,
+    found: Mutex<VecDeque<Found>>,
+}
+
+/// A shard's seat at the desk.
+pub struct StorePort {
+    desk: Arc<Desk>,
+    shard: u16,
+}
+
+impl Desk {
+    /// A desk for so many shards, which `ring` wakes.
+    pub fn new(shard_count: u16, id_key: HashKey, ring: Ring) -> Desk {
+        Desk {
+            submitted: Queue::new(),
+            waiting_bytes: AtomicUsize::new(0),
+            asked: Queue::new(),
+            trays: (0..shard_count).map(|_| Tray::default()).collect(),
+            ring,
+            id_key,
+            is_well: AtomicBool::new(true),
+            figures: Figures::default(),
+        }
+    }
+
+    /// The seat of a shard.
+    pub fn port(self: &Arc<Desk>, shard: u16) -> StorePort {
+        StorePort {
+            desk: Arc::clone(self),
+            shard,
+        }
+    }
+
+    /// All that is submitted, once there is something, or nothing after a while; `None` when that was all.
+    pub fn take_submitted(&self, patience: Duration) -> Option<Vec<Submitted>> {
+        self.submitted.take(patience)
+    }
+
+    /// All that is asked, once there is something; `None` when that was all.
+    pub fn take_asked(&self, patience: Duration) -> Option<Vec<(u16, Read)>> {
+        self.asked.take(patience)
+    }
+
+    /// So many bytes of what was submitted are committed, or refused.
+    pub fn committed(&self, bytes: usize) {
+        self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Answers for shards. Each is woken once.
+    pub fn answer(&self, answers: Vec<(u16, Answers)>) {
+        let mut woken = vec![false; self.trays.len()];
+        for (shard, answers) in answers {
+            if let Some(tray) = self.trays.get(usize::from(shard)) {
+                lock(&tray.answers).push_back(answers);
+                woken[usize::from(shard)] = true;
+            }
+        }
+        for (shard, _) in (0..).zip(woken).filter(|(_, is_woken)| *is_woken) {
+            (self.ring)(shard);
+        }
+    }
+
+    /// What was found for a shard.
+    pub fn hand_over(&self, shard: u16, found: Found) {
+        if let Some(tray) = self.trays.get(usize::from(shard)) {
+            lock(&tray.found).push_back(found);
+            (self.ring)(shard);
+        }
+    }
+
+    /// Nothing more will be submitted or asked.
+    pub fn close(&self) {
+        self.submitted.close();
+        self.asked.close();
+    }
+
+    /// Notes whether the store can commit.
+    pub fn set_well(&self, is_well: bool) {
+        self.is_well.store(is_well, Ordering::Relaxed);
+    }
+
+    /// Whether it can.
+    pub fn is_well(&self) -> bool {
+        self.is_well.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that were submitted and are not committed.
+    pub fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl LogPort for StorePort {
+    fn submit(&mut self, submission: Submission, unix_ms: u64) {
+        let bytes = submission.bytes();
+        self.desk.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let shard = self.shard;
+        self.desk.submitted.put(Submitted {
+            shard,
+            unix_ms,
+            submission,
+        });
+    }
+
+    fn take(&mut self) -> Option<Answers> {
+        lock(&self.tray().answers).pop_front()
+    }
+
+    fn memory(&self) -> usize {
+        0
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, read: Read) -> Result<(), Read> {
+        let asked = (self.shard, read);
+        let refused = self.desk.asked.put_within(asked, READ_QUEUE_COUNT_MAX);
+        refused.map_err(|(_, read)| read)
+    }
+
+    fn found(&mut self) -> Option<Found> {
+        lock(&self.tray().found).pop_front()
+    }
+
+    fn is_full(&self) -> bool {
+        self.desk.waiting_bytes() > UNCOMMITTED_BYTES_MAX
+    }
+
+    fn id_key(&self) -> Option<HashKey> {
+        Some(self.desk.id_key)
+    }
+}
+
+impl StorePort {
+    fn tray(&self) -> &Tray {
+        &self.desk.trays[usize::from(self.shard)]
+    }
+}
+
+impl<T> Queue<T> {
+    fn new() -> Queue<T> {
+        Queue {
+            state: Mutex::new(Waiting {
+                list: Vec::new(),
+                is_closed: false,
+            }),
+            bell: Condvar::new(),
+        }
+    }
+
+    fn put(&self, one: T) {
+        let mut state = lock(&self.state);
+        state.list.push(one);
+        if state.list.len() == 1 {
+            self.bell.notify_one();
+        }
+    }
+
+    fn put_within(&self, one: T, count_max: usize) -> Result<(), T> {
+        let is_full = lock(&self.state).list.len() >= count_max;
+        match is_full {
+            true => Err(one),
+            false => {
+                self.put(one);
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&self, patience: Duration) -> Option<Vec<T>> {
+        let state = lock(&self.state);
+        let is_idle = |state: &mut Waiting<T>| state.list.is_empty() && !state.is_closed;
+        let waited = self.bell.wait_timeout_while(state, patience, is_idle);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        match state.list.is_empty() && state.is_closed {
+            true => None,
+            false => Some(std::mem::take(&mut state.list)),
+        }
+    }
+
+    fn close(&self) {
+        lock(&self.state).is_closed = true;
+        self.bell.notify_all();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,189 @@
+//! The tables of the database, by version, and the way from one version to the next.
+//!
+//! The version stands in `PRAGMA user_version`. Each migration is one transaction. What is in the tables is meant to be
+//! read by people too: `select * from history where room = 'lobby' order by seq_id desc limit 10`.
+//!
+//! | table | one row is |
+//! |---|---|
+//! | `meta` | something about the whole store: its `id`, the `epoch` of its logs, the key that hashes ids, the count of `commits` |
+//! | `logs` | a room (`space` is `room`) or an inbox (`inbox`, by user): where it stands (`head`), what is not kept any more (`trimmed`), and up to where its user surely had it (`confirmed`). `dropped` ones are on their way out |
+//! | `messages` | a message, in the order of its log |
+//! | `ids` | the `id` of a message, as a keyed hash of its sender and the `id`, for as long as it is remembered |
+//! | `users` | a claimed name: half of the SHA-256 of its secret, and when it was last seen |
+//! | `copies` | a private message whose copy for the sender is still to be kept |
+//! | `history` (a view) | a message with the name of its log, its time in words, and its epoch as clients see it |
+//!
+//! Times are milliseconds since the Unix epoch. Numbers of 64 bits (epochs, connections) are signed here.
+
+use super::StoreError;
+use rusqlite::{Connection, Transaction};
+
+/// The version of the tables that this program writes.
+pub const VERSION: u32 = migration_count();
+
+/// "rmct": which program a database belongs to.
+const APPLICATION: i64 = 0x726d_6374;
+
+/// What makes version `n + 1` from version `n`.
+const MIGRATIONS: [&str; 1] = [FIRST];
+
+const fn migration_count() -> u32 {
+    // Few of them: it fits.
+    MIGRATIONS.len() as u32
+}
+
+const FIRST: &str = "
+CREATE TABLE meta (
+    name TEXT NOT NULL PRIMARY KEY,
+    value ANY NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE logs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    space TEXT NOT NULL,
+    name TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    trimmed INTEGER NOT NULL DEFAULT 0,
+    confirmed INTEGER NOT NULL DEFAULT 0,
+    unix_ms INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (space, name)
+) STRICT;
+
+CREATE TABLE messages (
+    log_id INTEGER NOT NULL,
+    seq_id INTEGER NOT NULL,
+    unix_ms INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    recipient TEXT,
+    id TEXT,
+    client INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    metadata TEXT,
+    PRIMARY KEY (log_id, seq_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ids (
+    log_id INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    seq_id INTEGER NOT NULL,
+    unix_ms INTEGER NOT NULL,
+    PRIMARY KEY (log_id, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE users (
+    name TEXT NOT NULL PRIMARY KEY,
+    secret BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    address TEXT,
+    seen_unix_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE copies (
+    key BLOB NOT NULL PRIMARY KEY,
+    log_id INTEGER NOT NULL,
+    seq_id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE VIEW history AS
+SELECT iif(space = 'room', name, NULL) AS room,
+       iif(space = 'inbox', name, NULL) AS inbox,
+       printf('%016x', epoch) AS epoch,
+       seq_id,
+       strftime('%Y-%m-%d %H:%M:%f', m.unix_ms / 1000.0, 'unixepoch') AS time,
+       sender, recipient, m.id AS id, content, metadata
+FROM messages AS m JOIN logs AS l ON l.id = m.log_id;
+";
+
+/// What a new store begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed {
+    /// See [`meta`](self).
+    pub id: u64,
+    /// The epoch of its logs.
+    pub epoch: u64,
+    /// Hashes ids.
+    pub id_key: (u64, u64),
+}
+
+/// Brings a database to this version; a new one begins with `seed`.
+///
+/// # Errors
+///
+/// The database belongs to a newer version or to another program, or the disk failed.
+pub fn migrate(connection: &mut Connection, seed: &Seed) -> Result<(), StoreError> {
+    let version: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: u32 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && application != APPLICATION {
+        return Err(StoreError::Foreign);
+    }
+    if version > VERSION {
+        return Err(StoreError::Newer(version));
+    }
+    for (number, migration) in (1..).zip(MIGRATIONS).skip(version as usize) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        if number == 1 {
+            transaction.pragma_update(None, "application_id", APPLICATION)?;
+            plant(&transaction, seed)?;
+        }
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn plant(transaction: &Transaction<'_>, seed: &Seed) -> Result<(), StoreError> {
+    let mut insert = transaction.prepare("INSERT INTO meta (name, value) VALUES (?1, ?2)")?;
+    insert.execute(("id", seed.id.cast_signed()))?;
+    insert.execute(("epoch", seed.epoch.cast_signed()))?;
+    insert.execute(("id_key_0", seed.id_key.0.cast_signed()))?;
+    insert.execute(("id_key_1", seed.id_key.1.cast_signed()))?;
+    insert.execute(("commits", 0))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: Seed = Seed {
+        id: 1,
+        epoch: 2,
+        id_key: (3, 4),
+    };
+
+    #[test]
+    fn a_new_database_gets_all_versions_and_keeps_its_seed() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection, &SEED).unwrap();
+        let other = Seed { epoch: 9, ..SEED };
+        migrate(&mut connection, &other).unwrap();
+        let epoch: i64 = connection
+            .query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(epoch, 2);
+        assert!(connection.prepare("SELECT * FROM history").is_ok());
+    }
+
+    #[test]
+    fn what_is_newer_or_not_ours_is_refused() {
+        let mut newer = Connection::open_in_memory().unwrap();
+        migrate(&mut newer, &SEED).unwrap();
+        newer
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
+        let result = migrate(&mut newer, &SEED);
+        assert!(matches!(result, Err(StoreError::Newer(version)) if version == VERSION + 1));
+        let mut foreign = Connection::open_in_memory().unwrap();
+        foreign.execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(matches!(
+            migrate(&mut foreign, &SEED),
+            Err(StoreError::Foreign)
+        ));
+    }
+}

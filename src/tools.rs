@@ -1,0 +1,315 @@
+//! The tools beside the server: `roomcast export`, `import` and `backup`.
+
+use crate::log::{Copy, Draft, Entry, Table};
+use crate::proto::{is_sound, name};
+use crate::reactor::sys;
+use crate::room::{Key, Space};
+use crate::store::{self, Retention, SqliteReader, StoreError};
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Messages that are exported at a time: reading is never one long transaction.
+const STEP_COUNT: usize = 1_000;
+
+/// What the command line asks for.
+#[derive(Debug, Parser)]
+#[command(name = "roomcast", version, max_term_width = 100)]
+pub enum Tool {
+    /// Write the messages of a room to standard output, one JSON object a line. The server may run.
+    Export {
+        /// Data folder.
+        #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
+        data: PathBuf,
+        /// The room.
+        #[arg(long)]
+        room: String,
+        /// Only messages behind this seq_id.
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        since: u64,
+    },
+    /// Read messages as `export` writes them, into rooms that end before them. All of them or none; the server must
+    /// not run.
+    Import {
+        /// Data folder.
+        #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
+        data: PathBuf,
+        /// Into this room, whatever the messages say.
+        #[arg(long)]
+        room: Option<String>,
+        /// Where to read; standard input without it.
+        file: Option<PathBuf>,
+    },
+    /// Copy the database into a file that does not exist yet. The server may run. To restore it, stop the server, put
+    /// it in the place of roomcast.db, and remove roomcast.db-wal and roomcast.db-shm.
+    Backup {
+        /// Data folder.
+        #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
+        data: PathBuf,
+        /// The copy.
+        file: PathBuf,
+    },
+}
+
+/// Why a tool could not do its work.
+#[derive(Debug)]
+pub enum ToolError {
+    /// There is no database in the data folder.
+    Missing(PathBuf),
+    /// The data folder cannot be used.
+    Store(StoreError),
+    /// A line of an import is wrong: its number from 1, and why.
+    Line(usize, String),
+    /// A file cannot be read or written.
+    File(PathBuf, io::Error),
+    /// Standard input or output failed.
+    Stream(io::Error),
+}
+
+/// One message as a line of JSON.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    room_id: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<Cow<'a, str>>,
+    seq_id: u64,
+    timestamp: u64,
+    sender: Cow<'a, str>,
+    content: &'a RawValue,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    id: Option<Cow<'a, str>>,
+}
+
+/// The tool that a command line names, if it names one. Help and errors of it end the process.
+pub fn named(arguments: &[OsString]) -> Option<Tool> {
+    let first = arguments.get(1)?.to_str()?;
+    let is_tool = ["export", "import", "backup"].contains(&first);
+    is_tool.then(|| Tool::parse_from(arguments))
+}
+
+/// Does what a tool is for.
+///
+/// # Errors
+///
+/// See [`ToolError`].
+pub fn run(tool: &Tool) -> Result<(), ToolError> {
+    match tool {
+        Tool::Export { data, room, since } => {
+            let out = BufWriter::new(io::stdout().lock());
+            export(data, room, *since, out)
+        }
+        Tool::Import { data, room, file } => {
+            let count = match file {
+                Some(path) => {
+                    let file =
+                        File::open(path).map_err(|error| ToolError::File(path.clone(), error))?;
+                    import(data, room.as_deref(), BufReader::new(file))?
+                }
+                None => import(data, room.as_deref(), io::stdin().lock())?,
+            };
+            eprintln!("imported messages: {count}");
+            Ok(())
+        }
+        Tool::Backup { data, file } => backup(data, file),
+    }
+}
+
+fn export(data: &Path, room: &str, since: u64, mut out: impl Write) -> Result<(), ToolError> {
+    let mut reader = SqliteReader::open(&existing(data)?)?;
+    let key = room_key(room);
+    let mut after = since;
+    loop {
+        let lines = some_lines(&mut reader, &key, after)?;
+        let Some((last, _)) = lines.last() else {
+            return out.flush().map_err(ToolError::Stream);
+        };
+        after = *last;
+        for (_, line) in &lines {
+            out.write_all(line).map_err(ToolError::Stream)?;
+        }
+    }
+}
+
+/// The next lines of a room behind a number, with the number of each.
+fn some_lines(
+    reader: &mut SqliteReader,
+    key: &Key,
+    after: u64,
+) -> Result<Vec<(u64, Vec<u8>)>, ToolError> {
+    let mut lines = Vec::new();
+    let mut wrong = None;
+    let span = crate::log::Span {
+        after,
+        until: u64::MAX,
+        newest_first: false,
+    };
+    let epoch = reader.epoch_of(key)?;
+    let read = crate::log::Reader::read(reader, key, span, &mut |entry| {
+        match line(key, epoch, entry) {
+            Ok(line) => lines.push((entry.seq, line)),
+            Err(error) => wrong = Some(error),
+        }
+        lines.len() < STEP_COUNT && wrong.is_none()
+    });
+    read.map_err(StoreError::Table)?;
+    match wrong {
+        Some(error) => Err(ToolError::Stream(error.into())),
+        None => Ok(lines),
+    }
+}
+
+fn line(key: &Key, epoch: u64, entry: &Entry<'_>) -> serde_json::Result<Vec<u8>> {
+    let Draft {
+        sender,
+        id,
+        content,
+        metadata,
+        ..
+    } = entry.draft;
+    let mut line = serde_json::to_vec(&Line {
+        room_id: Cow::Borrowed(&key.name),
+        epoch: Some(format!("{epoch:016x}").into()),
+        seq_id: entry.seq,
+        timestamp: entry.unix_ms,
+        sender: sender.into(),
+        content: serde_json::from_str(content)?,
+        metadata: metadata.map(serde_json::from_str).transpose()?,
+        id: id.map(Cow::Borrowed),
+    })?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn import(data: &Path, room: Option<&str>, input: impl BufRead) -> Result<usize, ToolError> {
+    let mut store = store::open(store::Plan {
+        folder: data.to_owned(),
+        retention: Retention::default(),
+        is_new_epoch: false,
+        seed: sys::random().map_err(ToolError::Stream)?,
+    })?;
+    let id_key = store.id_key();
+    let table = store.table();
+    table.begin().map_err(StoreError::Table)?;
+    let mut count = 0;
+    for (number, text) in (1..).zip(input.lines()) {
+        let text = text.map_err(ToolError::Stream)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let wrong = |reason: String| ToolError::Line(number, reason);
+        let line: Line<'_> =
+            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let name = room.unwrap_or(&line.room_id);
+        check(name, &line).map_err(wrong)?;
+        let key = room_key(name);
+        let opened = table.open(&key).map_err(StoreError::Table)?;
+        let head = opened.map_or(0, |opened| opened.head.seq);
+        if head > 0 && line.seq_id != head + 1 {
+            let reason = format!(
+                "{name:?} ends at {head}, and {} does not follow",
+                line.seq_id
+            );
+            return Err(wrong(reason));
+        }
+        let dedupe = line.id.as_deref();
+        let dedupe = dedupe.map(|id| id_key.wide(&[line.sender.as_bytes(), id.as_bytes()]));
+        let entry = Entry {
+            seq: line.seq_id,
+            unix_ms: line
+                .timestamp
+                .max(opened.map_or(0, |opened| opened.unix_ms)),
+            dedupe,
+            client: 0,
+            copy: Copy::None,
+            draft: Draft {
+                sender: &line.sender,
+                to: None,
+                id: line.id.as_deref(),
+                content: line.content.get(),
+                metadata: line.metadata.map(RawValue::get),
+            },
+        };
+        let epoch = table.epoch();
+        table
+            .append(&key, epoch, &entry)
+            .map_err(StoreError::Table)?;
+        if head == 0 {
+            table.begin_at(&key, line.seq_id - 1)?;
+        }
+        count += 1;
+    }
+    table.commit().map_err(StoreError::Table)?;
+    store.close()?;
+    Ok(count)
+}
+
+/// What a client may not send does not come in by a file either.
+fn check(room: &str, line: &Line<'_>) -> Result<(), String> {
+    name::check(room).map_err(|fault| format!("room_id {fault}"))?;
+    name::check(&line.sender).map_err(|fault| format!("sender {fault}"))?;
+    let is_number = line.seq_id > 0 && line.seq_id < crate::limits::SEQ_END;
+    if !is_number {
+        return Err(format!("seq_id {} is out of range", line.seq_id));
+    }
+    let texts = [Some(line.content), line.metadata];
+    match texts.iter().flatten().all(|text| is_sound(text.get())) {
+        true => Ok(()),
+        false => Err("content is too deep, or no text".to_owned()),
+    }
+}
+
+fn backup(data: &Path, file: &Path) -> Result<(), ToolError> {
+    let failed = |error| ToolError::File(file.to_owned(), error);
+    if file.exists() {
+        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    }
+    store::copy_to(&existing(data)?, file)?;
+    File::open(file)
+        .and_then(|file| file.sync_all())
+        .map_err(failed)
+}
+
+/// The database of a data folder, which must be there: opening would make it.
+fn existing(data: &Path) -> Result<PathBuf, ToolError> {
+    let path = store::database(data);
+    match path.is_file() {
+        true => Ok(path),
+        false => Err(ToolError::Missing(path)),
+    }
+}
+
+fn room_key(name: &str) -> Key {
+    Key {
+        space: Space::Chat,
+        name: name.into(),
+    }
+}
+
+impl<E: Into<StoreError>> From<E> for ToolError {
+    fn from(error: E) -> ToolError {
+        ToolError::Store(error.into())
+    }
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ToolError::Missing(path) => write!(f, "there is no {}", path.display()),
+            ToolError::Store(error) => error.fmt(f),
+            ToolError::Line(number, reason) => write!(f, "line {number}: {reason}"),
+            ToolError::File(path, error) => write!(f, "{}: {error}", path.display()),
+            ToolError::Stream(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ToolError {}
