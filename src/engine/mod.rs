@@ -7,6 +7,7 @@ mod audit;
 mod chat;
 mod close;
 mod deliver;
+mod echo;
 mod fan_out;
 mod flush;
 mod read;

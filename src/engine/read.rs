@@ -6,7 +6,7 @@ use crate::limits::{INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_TURN, REPLY_BYTES_
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase, Received, Spill};
 use crate::slots::Slot;
-use crate::ws::Input;
+use crate::ws::{Input, Protocol, Rules};
 
 /// Why taking stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,23 +212,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let (length, mut rules) = (bytes.len(), self.rules);
         rules.deflate = peer.window_bits > 0;
         let mut input = Input::new(bytes);
-        let stop = loop {
-            if let Some(stop) = self.must_stop(slot, *budget) {
-                break stop;
-            }
-            match protocol.next(&mut input, &rules) {
-                Ok(Some(message)) => {
-                    self.hub.counters.messages_received_total += 1;
-                    if let Some(stop) = self.take_message(slot, message, budget) {
-                        break stop;
-                    }
-                }
-                Ok(None) => break Stop::Empty,
-                Err(violation) => {
-                    self.violated(slot, violation.close_code(), violation.as_str());
-                    break Stop::Empty;
-                }
-            }
+        let stop = match self.take_echoes(slot, &mut protocol, &mut input, &rules, budget) {
+            Some(stop) => stop,
+            None => self.take_each(slot, &mut protocol, &mut input, &rules, budget),
         };
         let mut taken = length - input.rest().len();
         if let Some(peer) = self.peers.get_mut(slot) {
@@ -239,6 +225,34 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             }
         }
         (taken, stop)
+    }
+
+    fn take_each(
+        &mut self,
+        slot: Slot,
+        protocol: &mut Protocol,
+        input: &mut Input<'_>,
+        rules: &Rules,
+        budget: &mut u32,
+    ) -> Stop {
+        loop {
+            if let Some(stop) = self.must_stop(slot, *budget) {
+                return stop;
+            }
+            match protocol.next(input, rules) {
+                Ok(Some(message)) => {
+                    self.hub.counters.messages_received_total += 1;
+                    if let Some(stop) = self.take_message(slot, message, budget) {
+                        return stop;
+                    }
+                }
+                Ok(None) => return Stop::Empty,
+                Err(violation) => {
+                    self.violated(slot, violation.close_code(), violation.as_str());
+                    return Stop::Empty;
+                }
+            }
+        }
     }
 
     /// Whether the next message of a peer has to wait.

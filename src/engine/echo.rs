@@ -1,0 +1,83 @@
+//! The short way of `/echo`: messages go from the read buffer straight into the peer's replies, which are looked up
+//! once for all of them.
+
+use super::read::Stop;
+use super::{Engine, Socket};
+use crate::limits::REPLY_BYTES_MAX;
+use crate::log::LogPort;
+use crate::peer::{Phase, Replies};
+use crate::slots::Slot;
+use crate::ws::frame::{self, Opcode};
+use crate::ws::{Input, Message, Protocol, Rules, Violation};
+
+/// What ended a run of echoes.
+enum End<'m> {
+    Stopped(Stop),
+    Violated(Violation),
+    /// A control frame.
+    Met(Message<'m>),
+}
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// Echoes the messages of a peer that asked for that, as long as neither side compresses. No stop means that it is
+    /// another peer, or that a control frame was taken: the rest goes the usual way.
+    pub(super) fn take_echoes(
+        &mut self,
+        slot: Slot,
+        protocol: &mut Protocol,
+        input: &mut Input<'_>,
+        rules: &Rules,
+        budget: &mut u32,
+    ) -> Option<Stop> {
+        let peer = self.peers.get_mut(slot)?;
+        if peer.phase != Phase::Echo || peer.window_bits > 0 {
+            return None;
+        }
+        let mut replies = peer
+            .replies
+            .take()
+            .or_else(|| self.spare.pop())
+            .unwrap_or_default();
+        let before = *budget;
+        // A function of its own could not return what is borrowed only where the loop ends.
+        let end = loop {
+            if replies.len() >= REPLY_BYTES_MAX {
+                break End::Stopped(Stop::Replies);
+            }
+            if *budget == 0 {
+                break End::Stopped(Stop::Budget);
+            }
+            let (opcode, payload) = match protocol.next(input, rules) {
+                Ok(Some(Message::Text(text))) => (Opcode::Text, text.as_bytes()),
+                Ok(Some(Message::Binary(bytes))) => (Opcode::Binary, bytes),
+                Ok(Some(message)) => break End::Met(message),
+                Ok(None) => break End::Stopped(Stop::Empty),
+                Err(violation) => break End::Violated(violation),
+            };
+            frame::encode(replies.buffer(), opcode, payload);
+            *budget -= 1;
+        };
+        self.hub.counters.messages_received_total += u64::from(before - *budget);
+        self.put_replies(slot, replies);
+        match end {
+            End::Stopped(stop) => Some(stop),
+            End::Violated(violation) => {
+                self.violated(slot, violation.close_code(), violation.as_str());
+                Some(Stop::Empty)
+            }
+            End::Met(message) => {
+                self.hub.counters.messages_received_total += 1;
+                self.take_message(slot, message, budget)
+            }
+        }
+    }
+
+    fn put_replies(&mut self, slot: Slot, replies: Box<Replies>) {
+        if replies.is_empty() {
+            self.recycle(replies);
+        } else if let Some(peer) = self.peers.get_mut(slot) {
+            peer.replies = Some(replies);
+            self.mark_flush(slot.index);
+        }
+    }
+}
