@@ -91,6 +91,8 @@
 #![warn(missing_docs)]
 
 pub mod config;
+#[doc = include_str!("../docs/cost.md")]
+pub mod cost {}
 pub mod counters;
 pub mod effects;
 pub mod engine;

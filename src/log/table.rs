@@ -58,7 +58,7 @@ pub struct Entry<'a> {
     pub dedupe: Option<u128>,
     /// The connection that sent it, as [`Append::client`](super::Append::client).
     pub client: u64,
-    /// See [`Copy`].
+    /// See [`Copy`](enum@Copy).
     pub copy: Copy,
     /// What was sent.
     pub draft: Draft<'a>,

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Wakes a shard.
 pub type Ring = Box<dyn Fn(u16) + Send + Sync>;
 
-/// See the [module](self).
+/// Where the shards leave what is to be kept, and where they find the answers.
 pub struct Desk {
     submitted: Queue<Submitted>,
     /// Bytes that were submitted and are not committed.
