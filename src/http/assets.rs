@@ -53,7 +53,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Every file of the page: its path, its content type, its bytes.
-const FILES: [(&str, &str, &[u8]); 9] = [
+const FILES: [(&str, &str, &[u8]); 11] = [
     ("/", HTML, include_bytes!("../web/index.html")),
     ("/style.css", CSS, include_bytes!("../web/style.css")),
     ("/app.js", JS, include_bytes!("../web/app.js")),
@@ -61,6 +61,8 @@ const FILES: [(&str, &str, &[u8]); 9] = [
     ("/model.js", JS, include_bytes!("../web/model.js")),
     ("/memory.js", JS, include_bytes!("../web/memory.js")),
     ("/link.js", JS, include_bytes!("../web/link.js")),
+    ("/outbox.js", JS, include_bytes!("../web/outbox.js")),
+    ("/store.js", JS, include_bytes!("../web/store.js")),
     ("/roomcast.js", JS, include_bytes!("../web/roomcast.js")),
     ("/favicon.svg", SVG, include_bytes!("../web/favicon.svg")),
 ];

@@ -9,7 +9,7 @@
  * @typedef {import('./roomcast.js').Send} Send
  */
 
-import { local, parse, sessions, tab } from './memory.js';
+import { local, parse, sessions } from './memory.js';
 import { Model } from './model.js';
 import { Roomcast } from './roomcast.js';
 import { byId, link_words, View } from './view.js';
@@ -25,8 +25,6 @@ const TYPING_MS = 3_000;
 const WHO_MS = 30_000;
 /** The clock that counts down and lets "is typing" fade. */
 const TICK_MS = 500;
-/** Messages without an answer that outlive a reload. */
-const OUTBOX_KEPT = 100;
 
 class Page {
   /** @type {Roomcast | undefined} */
@@ -91,7 +89,7 @@ class Page {
     this.#typing_told_at = 0;
     this.#subscribe(chat);
     for (const room of local.names('rooms') ?? [FIRST_ROOM]) this.#join(room);
-    this.#restore_outbox(user);
+    for (const send of chat.outbox) this.#pend(send);
     this.#open(this.#model.conversations.get(local.text('current')) ?? this.#model.of('room')[0]);
     this.#visit(hash);
   }
@@ -222,9 +220,8 @@ class Page {
 
   /** @param {Send} send */
   #sent(send) {
-    const conversation = this.#conversation_with(send);
-    if (send.state === 'acknowledged') conversation?.settle(send, this.#model.user);
-    this.#save_outbox();
+    if (send.state === 'acknowledged') this.#conversation_with(send)?.settle(send, this.#model.user);
+    else if (send.state !== 'failed') this.#pend(send);
     this.#draw();
   }
 
@@ -293,41 +290,41 @@ class Page {
     this.#draw();
   }
 
-  /** @param {{ room?: string, to?: string, content: any, id?: string, timestamp?: number }} message */
-  #send({ room, to, content, id, timestamp = Date.now() }) {
-    const send = this.#chat?.send({ room, to, content, id });
+  /** @param {{ room?: string, to?: string, content: any }} message */
+  #send(message) {
+    const send = this.#chat?.send(message);
     if (!send) return;
-    const conversation = this.#conversation_with(send) ?? this.#model.person(String(to));
-    conversation.pend(send, timestamp);
-    conversation.divider = null;
-    this.#save_outbox();
+    this.#pend(send).divider = null;
     this.#draw();
+  }
+
+  /** Shows a message on its way, which may come from an earlier visit, and from a room left open there. @param {Send} send */
+  #pend(send) {
+    const { room, to, created_at } = send;
+    const conversation = room === undefined ? this.#model.person(String(to))
+      : (this.#model.find('room', room) ?? this.#join(room));
+    conversation.pend(send, created_at);
+    return conversation;
   }
 
   /** @param {Send} send */
   #discard(send) {
     this.#conversation_with(send)?.discard(send);
+    this.#chat?.discard(send);
     this.#field.focus();
     this.#draw();
+  }
+
+  /** What the reader says to all messages that were not confirmed. @param {(send: Send) => void} answer */
+  #settle_unconfirmed(answer) {
+    for (const { send } of this.#model.unconfirmed) answer(send);
+    // The buttons go with their question.
+    this.#field.focus();
   }
 
   /** @param {Send} send @returns {Conversation | undefined} */
   #conversation_with({ room, to }) {
     return room === undefined ? this.#model.find('person', String(to)) : this.#model.find('room', room);
-  }
-
-  /** What has no answer yet outlives a reload: it is sent again under its id. */
-  #save_outbox() {
-    const waiting = [...this.#model.conversations.values()].flatMap(({ pending }) => pending)
-      .filter(({ send }) => send.state === 'sending')
-      .map(({ send: { id, room, to, content }, timestamp }) => ({ id, room, to, content, timestamp }));
-    tab.set_json('outbox', { user: this.#model.user, waiting: waiting.slice(-OUTBOX_KEPT) });
-  }
-
-  /** @param {string} user */
-  #restore_outbox(user) {
-    const outbox = tab.json('outbox');
-    if (outbox?.user === user) for (const message of outbox.waiting) this.#send(message);
   }
 
   // ---- the reader -------------------------------------------------------------------------------------------------
@@ -437,7 +434,8 @@ class Page {
     const link = this.#chat?.link ?? this.#trial?.link ?? { state: 'connecting' };
     const typing = current?.typing(Date.now()).names ?? [];
     if (current?.log.loaded && this.#reading) current.mark_read();
-    this.#view.render({ user: model.user, rooms: model.of('room'), people: model.of('person'), current, link, typing });
+    this.#view.render({ user: model.user, rooms: model.of('room'), people: model.of('person'), current, link, typing,
+      unconfirmed: model.unconfirmed.map(({ conversation }) => conversation.name) });
     if (model.user) local.set_json(`read.${model.user}`, model.places);
     if (link.state === 'waiting' || typing.length > 0) setTimeout(() => this.#draw(), TICK_MS);
   }
@@ -470,6 +468,8 @@ class Page {
     on('leave', 'click', () => this.#current && this.#forget(this.#current.name));
     on('jump', 'click', () => this.#view.to_bottom());
     on('try-now', 'click', () => this.#chat?.connect());
+    on('send-again', 'click', () => this.#settle_unconfirmed((send) => this.#chat?.retry(send)));
+    on('discard', 'click', () => this.#settle_unconfirmed((send) => this.#discard(send)));
     on('open-sidebar', 'click', () => this.#drawer('sidebar'));
     on('open-members', 'click', () => this.#drawer('members'));
     on('shade', 'click', () => this.#drawer('none'));

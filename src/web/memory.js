@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What outlives the page: `local` is shared by all tabs and kept, `tab` is this tab's and survives a reload.
+ * What the page itself remembers, for all tabs and visits. What is on its way to the server is kept by `store.js`.
  */
 
 import { randomId } from './roomcast.js';
@@ -47,7 +47,6 @@ class Memory {
 }
 
 export const local = new Memory(() => localStorage);
-export const tab = new Memory(() => sessionStorage);
 
 /** The secrets of the names that were used in this browser. */
 export const sessions = {

@@ -374,6 +374,12 @@ export class Model {
     return [...this.conversations.values()].filter((each) => each.kind === kind);
   }
 
+  /** Own messages that may have arrived or not, with where they belong. */
+  get unconfirmed() {
+    return [...this.conversations.values()].flatMap((conversation) => conversation.pending
+      .filter(({ send }) => send.state === 'unconfirmed').map(({ send }) => ({ send, conversation })));
+  }
+
   /** @param {{ room_id?: string, to?: string, sender: string }} event @returns {Conversation | undefined} */
   conversation_of({ room_id, to, sender }) {
     if (room_id !== undefined) return this.find('room', room_id);

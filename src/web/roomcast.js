@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * Client of a roomcast server (protocol `roomcast.v1`) for browsers and Node 22 or newer. It consists of
- * this file and `link.js`, and depends on nothing else.
+ * this file, `link.js`, `outbox.js` and `store.js`, and depends on nothing else.
  *
  *     import { Roomcast } from './roomcast.js';
  *
@@ -14,10 +14,18 @@
  * its inbox up where they stopped, drops what it has seen already, and repeats each send that has no answer yet under
  * the `id` it had, so that it counts once. Where the server cannot continue it says so, and so does the `reset` event.
  *
+ * In a browser, under a `user`, sends outlive the page too: they stand in IndexedDB until they are answered, and the next
+ * client of that server and user goes on with them, of its own accord only as long as the server surely knows what it
+ * was given: in the same epoch, and within half of what `welcome.limits` promises. Beyond that a send becomes
+ * `unconfirmed`, and it is for the user to say `retry` or `discard`.
+ *
  * Fields that come from the wire keep the names and units that they have there (`room_id`, `seq_id`, milliseconds).
  */
 
 import { BACKOFF_FIRST_MS, clamp, Link, systemClock, Timer } from './link.js';
+import { Deferred, in_doubt, Outbox, randomId, RoomcastError, Send } from './outbox.js';
+
+export { randomId, RoomcastError, Send };
 
 /** Bounds of the pause before a refused command is repeated. */
 const RETRY_MIN_MS = 100;
@@ -26,8 +34,6 @@ const RETRY_MAX_MS = 60_000;
 const ATTEMPTS_MAX = 10;
 /** Connections that may break while a send is in flight, each with a close code that blames a message. */
 const STRIKES_MAX = 2;
-/** Unanswered sends kept; one more fails with `outbox_full`. */
-const OUTBOX_MAX = 1_000;
 /** Own private messages remembered, so that their copy in the inbox is not taken for news. */
 const SENT_IDS_MAX = 1_000;
 /** How long `history` and `who` wait for their answer. */
@@ -36,7 +42,6 @@ const REQUEST_MS = 30_000;
 /**
  * @typedef {{ epoch: string, seq_id: number }} Position  a place in a log, as sent in `since`
  * @typedef {'connecting' | 'open' | 'waiting' | 'closed'} LinkState
- * @typedef {'sending' | 'acknowledged' | 'failed'} SendState
  * @typedef {{ code: string, message: string, request?: string, id?: string, room_id?: string, to?: string,
  *   retryable: boolean, retry_after_ms?: number }} WireError
  * @typedef {{ type: 'message', room_id?: string, to?: string, seq_id: number, timestamp: number, sender: string,
@@ -60,7 +65,7 @@ const REQUEST_MS = 30_000;
  * @property {{ room_id?: string, to?: string, sender: string, content: any, timestamp: number }} signal
  * @property {{ event: string, room_id: string, sender: string, timestamp: number }} system
  * @property {Presence} presence
- * @property {Send} send             a send changed its state
+ * @property {Send} send             a send changed its state, or comes from an earlier page
  * @property {WireError} error       an error that belongs to no send and no request
  *
  * @typedef {object} Options
@@ -70,92 +75,26 @@ const REQUEST_MS = 30_000;
  * @property {string} [token]        where the server authenticates
  * @property {Position} [inbox_since]  last private message that was taken in, by an earlier client
  * @property {typeof WebSocket} [WebSocket]
+ * @property {IDBFactory | null} [indexedDB]  where unanswered sends outlive the page; null: nowhere
+ * @property {import('./store.js').Locks | null} [locks]  by default `navigator.locks`, where there are any
  * @property {Clock} [clock]
  * @property {() => number} [random]  uniform in [0, 1)
  * @property {(EventTarget & { hidden: boolean }) | null} [page]  by default `document`, where there is one
  * @property {EventTarget | null} [network]  what fires `online`; by default `window`, where there is one
  *
- * @typedef {{ state: 'out' | 'asked' | 'in', position: Position | null, echo: boolean, refusals: number,
- *   settle: Deferred }} Room
+ * @typedef {{ state: 'out' | 'asked' | 'in', position: Position | null, head: number, echo: boolean, refusals: number,
+ *   settle: Deferred }} Room  `head` is the newest number heard of, `position` the place up to which all came
  * @typedef {import('./link.js').Clock} Clock
+ * @typedef {import('./outbox.js').SendState} SendState
  */
-
-/** A failure that the server, or this client in its place, gives a `code`. */
-export class RoomcastError extends Error {
-  /** @param {{ code: string, message: string }} error */
-  constructor(error) {
-    super(error.message);
-    this.name = 'RoomcastError';
-    this.code = error.code;
-  }
-}
-
-/** One message on its way: what `send` returns, and what the `send` event brings. */
-export class Send {
-  /** @type {SendState} */
-  state = 'sending';
-  /** Why it failed. @type {{ code: string, message: string } | null} */
-  error = null;
-  /** Its place in the room or in the recipient's inbox, where known. @type {number | undefined} */
-  seq_id = undefined;
-  /** @type {number | undefined} */
-  timestamp = undefined;
-  /** Whether the server keeps it on disk, where known. @type {boolean | undefined} */
-  durable = undefined;
-
-  /** On the current connection, unanswered. */
-  _flying = false;
-  /** Not sent before this time. */
-  _ready_at = 0;
-  _attempts = 0;
-  _strikes = 0;
-  _settle = new Deferred();
-
-  /** @param {{ id: string, room?: string, to?: string, content: any, metadata?: any }} message */
-  constructor({ id, room, to, content, metadata }) {
-    this.id = id;
-    this.room = room;
-    this.to = to;
-    this.content = content;
-    this.metadata = metadata;
-    this._text = JSON.stringify({ type: 'message', id, room_id: room, to, content, metadata });
-    this._log = room === undefined ? `to ${to}` : `room ${room}`;
-  }
-
-  /** Resolves with this send, or rejects with a `RoomcastError`; a new one after `retry`. @returns {Promise<Send>} */
-  get acknowledged() {
-    return this._settle.promise;
-  }
-
-  _restart() {
-    this.state = 'sending';
-    this.error = null;
-    this._attempts = this._strikes = this._ready_at = 0;
-    this._settle = new Deferred();
-  }
-
-  /** @param {{ seq_id?: number, timestamp: number, durable?: boolean }} answer */
-  _succeed({ seq_id, timestamp, durable }) {
-    Object.assign(this, { state: 'acknowledged', seq_id, timestamp, durable });
-    this._settle.resolve(this);
-  }
-
-  /** @param {{ code: string, message: string }} error */
-  _fail({ code, message }) {
-    this._flying = false;
-    this.state = 'failed';
-    this.error = { code, message };
-    this._settle.reject(new RoomcastError(this.error));
-  }
-}
 
 export class Roomcast {
   /** @type {Map<string, Set<(event: any) => void>>} */
   #listeners = new Map();
   /** Rooms that were asked for. @type {Map<string, Room>} */
   #rooms = new Map();
-  /** Unanswered sends, oldest first. @type {Map<string, Send>} */
-  #outbox = new Map();
+  /** Unanswered sends. */
+  #outbox;
   /** Unanswered `history` and `who`. @type {Map<string, { settle: Deferred, timer: Timer }>} */
   #requests = new Map();
   /** Ids of own private messages that are answered. @type {Set<string>} */
@@ -166,7 +105,8 @@ export class Roomcast {
   #user;
   /** @type {string | undefined} */
   #session;
-  #message_bytes_max = Infinity;
+  /** What the server says about itself. @type {any} */
+  #limits = {};
   #clock;
   #random;
   #link;
@@ -187,6 +127,13 @@ export class Roomcast {
       lost: (code) => this.#lost(code),
       changed: (status) => this.#changed(status),
     });
+    this.#outbox = new Outbox(this.#clock, {
+      ready: () => this.#flush(),
+      taken_up: (send) => this.#emit('send', send),
+      unsaved: (error) => this.#emit('error', error),
+    });
+    // A name that the server makes up is another one on the next page.
+    if (options.user !== undefined) this.#outbox.open(`${this.#link.url.replace(/\?.*/, '')} ${options.user}`, options);
     this.#link.connect();
   }
 
@@ -201,6 +148,10 @@ export class Roomcast {
   /** The secret that takes the name back; keep it for the next visit. */
   get session() {
     return this.#session;
+  }
+  /** Sends that have no answer yet, oldest first, and those that an earlier page left. @returns {Send[]} */
+  get outbox() {
+    return this.#outbox.sends;
   }
   /** Names of the rooms that were asked for. */
   get rooms() {
@@ -238,7 +189,7 @@ export class Roomcast {
     if (known) return known.settle.promise;
     const position = since ? { ...since } : null;
     /** @type {Room} */
-    const entry = { state: 'out', position, echo, refusals: 0, settle: new Deferred() };
+    const entry = { state: 'out', position, head: 0, echo, refusals: 0, settle: new Deferred() };
     this.#rooms.set(room, entry);
     this.#ask_to_join(room, entry);
     return entry.settle.promise;
@@ -258,17 +209,24 @@ export class Roomcast {
   send({ room, to, content, metadata, id = randomId(16) }) {
     if ((room === undefined) === (to === undefined)) throw new TypeError('send needs either room or to');
     if (content === undefined) throw new TypeError('send needs content');
-    const send = this.#outbox.get(id) ?? new Send({ id, room, to, content, metadata });
+    const send = this.#outbox.get(id) ?? new Send({ id, room, to, content, metadata }, this.#outbox.now());
     this.#submit(send);
     return send;
   }
 
-  /** Tries a failed send again, under its `id`. @param {Send} send */
+  /** Tries a failed or unconfirmed send again, under its `id`. @param {Send} send */
   retry(send) {
-    if (send.state !== 'failed') return;
+    if (send.state !== 'failed' && send.state !== 'unconfirmed') return;
+    this.#outbox.drop(send);
     send._restart();
     this.#emit('send', send);
     this.#submit(send);
+  }
+
+  /** Gives a failed or unconfirmed send up. @param {Send} send */
+  discard(send) {
+    if (send.state !== 'failed' && send.state !== 'unconfirmed') return;
+    this.#fail(send, { code: 'discarded', message: 'Discarded' });
   }
 
   /**
@@ -298,10 +256,14 @@ export class Roomcast {
     this.#link.connect();
   }
 
-  /** Ends it for good: unanswered sends, joins and requests fail with `closed`. */
+  /**
+   * Ends it for good: unanswered sends, joins and requests fail with `closed`. In a browser the sends are still kept, and
+   * the next client of that user goes on with them.
+   */
   close() {
     this.#link.end();
     for (const room of this.rooms) this.#part(room, { code: 'closed', message: 'Closed' });
+    this.#outbox.close();
   }
 
   // ---- the connection comes and goes ------------------------------------------------------------------------------
@@ -310,9 +272,7 @@ export class Roomcast {
   #changed(status) {
     this.#emit('state', status);
     if (status.state !== 'closed') return;
-    for (const send of this.#outbox.values()) {
-      this.#fail(send, { code: 'closed', message: status.reason ?? 'Closed' });
-    }
+    for (const send of this.outbox) this.#fail(send, { code: 'closed', message: status.reason ?? 'Closed' });
   }
 
   /** What depended on the connection goes back to where it can start again. @param {number} code */
@@ -322,7 +282,7 @@ export class Roomcast {
       this.#answer(id)?.reject(new RoomcastError({ code: 'disconnected', message: 'The connection was lost' }));
     }
     for (const room of this.#rooms.values()) room.state = 'out';
-    for (const send of this.#outbox.values()) this.#ground(send, code);
+    for (const send of this.outbox) this.#ground(send, code);
   }
 
   /**
@@ -347,7 +307,7 @@ export class Roomcast {
       case 'message': return this.#message(event);
       case 'gap': return this.#gap(event);
       case 'ack': return this.#acknowledge(event.id, event);
-      case 'history': return this.#answer(event.id)?.resolve(event);
+      case 'history': return this.#history(event);
       case 'error': return this.#error(event);
       case 'presence':
         this.#answer(event.id)?.resolve(event);
@@ -362,7 +322,8 @@ export class Roomcast {
   #welcome(event) {
     this.#user = event.user;
     this.#session = event.session ?? this.#session;
-    this.#message_bytes_max = Number(event.limits?.message_bytes_max ?? Infinity);
+    this.#limits = event.limits ?? {};
+    this.#outbox.look_around();
     this.#emit('welcome', event);
     this.#open_inbox(event.inbox);
     for (const [name, room] of this.#rooms) this.#ask_to_join(name, room);
@@ -387,6 +348,7 @@ export class Roomcast {
     const continued = had !== null && event.recovered === true && had.epoch === event.epoch;
     // `joined.seq_id` is the head: where the room continues, what lies between our place and it is still to come.
     if (!continued) room.position = { epoch: event.epoch, seq_id: event.seq_id };
+    room.head = event.seq_id;
     room.state = 'in';
     room.refusals = 0;
     room.settle.resolve(event);
@@ -400,10 +362,11 @@ export class Roomcast {
     const position = this.#log_of(event);
     if (!position || (position.seq_id !== null && event.seq_id <= position.seq_id)) return;
     position.seq_id = event.seq_id;
+    this.#heard(event.room_id, event.seq_id);
     const own = event.id !== undefined && event.sender === this.#user;
-    const copy = own && event.to !== undefined && event.to !== this.#user;
-    // It came back, so it was taken, with or without its `ack`. A copy has its number in another log.
-    if (own) this.#acknowledge(event.id, copy ? { timestamp: event.timestamp } : event);
+    const copy = own && is_copy(event, this.#user);
+    // It came back, so it was taken, with or without its `ack`.
+    if (own) this.#acknowledge(event.id, numbered(event, this.#user));
     if (!copy || !this.#sent_ids.has(String(event.id))) this.#emit('message', event);
   }
 
@@ -412,7 +375,23 @@ export class Roomcast {
     const position = this.#log_of(event);
     if (!position) return;
     if (position.seq_id === null || position.seq_id < event.to_seq_id) position.seq_id = event.to_seq_id;
+    this.#heard(event.room_id, event.to_seq_id);
     this.#emit('gap', event);
+  }
+
+  /** @param {History & { id?: string }} event */
+  #history(event) {
+    for (const message of event.messages) {
+      // What stands there has arrived, whatever became of its `ack`.
+      if (message.sender === this.#user) this.#acknowledge(message.id, numbered(message, this.#user));
+    }
+    this.#answer(event.id)?.resolve(event);
+  }
+
+  /** @param {string | undefined} room_id @param {number} seq_id */
+  #heard(room_id, seq_id) {
+    const room = this.#rooms.get(room_id ?? '');
+    if (room) room.head = Math.max(room.head, seq_id);
   }
 
   /** @param {{ room_id?: string }} event */
@@ -459,7 +438,7 @@ export class Roomcast {
   #part(name, error) {
     this.#rooms.get(name)?.settle.reject(new RoomcastError(error));
     this.#rooms.delete(name);
-    for (const send of this.#outbox.values()) if (send.room === name) this.#fail(send, error);
+    for (const send of this.outbox) if (send.room === name) this.#fail(send, error);
   }
 
   // ---- requests ---------------------------------------------------------------------------------------------------
@@ -496,46 +475,78 @@ export class Roomcast {
     const error = this.#objection(send);
     // Later, so that the caller has the handle when it hears of the failure.
     if (error) return queueMicrotask(() => this.#fail(send, error));
-    this.#outbox.set(send.id, send);
+    this.#outbox.add(send);
     this.#flush();
+    this.#outbox.keep(send);
   }
 
   /** @param {Send} send @returns {{ code: string, message: string } | null} why it cannot even wait to be sent */
   #objection(send) {
     const status = this.#link.status;
-    const bytes = new TextEncoder().encode(send._text).length;
-    const bytes_max = this.#message_bytes_max;
+    const bytes = send._bytes;
+    const bytes_max = Number(this.#limits.message_bytes_max ?? Infinity);
     if (status.state === 'closed') return { code: 'closed', message: status.reason ?? 'Closed' };
     if (bytes > bytes_max) return { code: 'too_large', message: `${bytes} bytes are too many: ${bytes_max} at most` };
     const outside = send.room !== undefined && !this.#rooms.has(send.room);
     if (outside) return { code: 'not_joined', message: `Not in ${send.room}` };
-    if (this.#outbox.size >= OUTBOX_MAX) return { code: 'outbox_full', message: 'Too many messages wait already' };
-    return null;
+    return this.#outbox.takes(send) ? null : { code: 'outbox_full', message: 'Too many messages wait already' };
   }
 
   /** Sends what may go now. A send that has to wait holds back those behind it in the same log. */
   #flush() {
-    if (!this.#link.open) return;
+    if (!this.#link.open || !this.#outbox.ready) return;
     const held = new Set();
     let ready_at = Infinity;
-    for (const send of this.#outbox.values()) {
-      if (send._flying || held.has(send._log)) continue;
-      const inside = send.room === undefined || this.#rooms.get(send.room)?.state === 'in';
-      if (inside && send._ready_at <= this.#clock.now()) {
-        send._flying = this.#link.write_text(send._text);
+    for (const send of this.outbox) {
+      if (send._flying || send.state !== 'sending' || held.has(send._log)) continue;
+      const log = this.#open_log(send);
+      if (log && send._ready_at <= this.#clock.now()) {
+        if (!this.#release(send, log)) held.add(send._log);
       } else {
         held.add(send._log);
-        if (inside) ready_at = Math.min(ready_at, send._ready_at);
+        if (log) ready_at = Math.min(ready_at, send._ready_at);
       }
     }
     if (ready_at < Infinity) this.#flush_timer.start(ready_at - this.#clock.now(), () => this.#flush());
+  }
+
+  /**
+   * The log that a send may go to now. A private message goes to the recipient's, of which nothing is known; one's own
+   * inbox stands for it, since both start anew when the server does.
+   * @param {Send} send @returns {{ epoch: string, head: number } | null}
+   */
+  #open_log({ room }) {
+    if (room === undefined) return { epoch: this.#inbox?.epoch ?? '', head: 0 };
+    const { state, position, head } = this.#rooms.get(room) ?? {};
+    return state === 'in' && position ? { epoch: position.epoch, head: head ?? 0 } : null;
+  }
+
+  /** Sends, unless something has to come first. @param {Send} send @param {{ epoch: string, head: number }} log */
+  #release(send, log) {
+    const now = this.#clock.now();
+    if (send._left && in_doubt(send, log, this.#limits, now)) {
+      this.#doubt(send);
+      return true;
+    }
+    // A page that ends right after the write must know that there was one.
+    if (!send._left && send._flight?.epoch !== log.epoch) {
+      this.#outbox.stamp(send, { epoch: log.epoch, seq_id: log.head, at: now });
+    }
+    if (!send._stamping && this.#link.write_text(send._text)) send._flying = send._left = true;
+    return send._flying;
+  }
+
+  /** It stays in the outbox, as it may still turn up in its log. @param {Send} send */
+  #doubt(send) {
+    send._fail({ code: 'unconfirmed', message: 'It may have arrived or not' }, 'unconfirmed');
+    this.#emit('send', send);
   }
 
   /** @param {string | undefined} id @param {{ seq_id?: number, timestamp: number, durable?: boolean }} answer */
   #acknowledge(id, answer) {
     const send = this.#outbox.get(id ?? '');
     if (!send) return;
-    this.#outbox.delete(send.id);
+    this.#outbox.forget(send);
     if (send.to !== undefined) remember(this.#sent_ids, send.id, SENT_IDS_MAX);
     send._succeed(answer);
     this.#emit('send', send);
@@ -556,10 +567,14 @@ export class Roomcast {
 
   /** @param {Send} send @param {{ code: string, message: string }} error */
   #fail(send, error) {
-    this.#outbox.delete(send.id);
+    // It is the client that ended and not the send, which the next one may take up.
+    if (error.code === 'closed') this.#outbox.drop(send);
+    else this.#outbox.forget(send);
     send._fail(error);
     this.#emit('send', send);
   }
+
+  // ---- listeners --------------------------------------------------------------------------------------------------
 
   /** A listener that throws disturbs neither the client nor the others. @param {string} type @param {any} event */
   #emit(type, event) {
@@ -573,23 +588,15 @@ export class Roomcast {
   }
 }
 
-/** A promise with its ends outside. */
-class Deferred {
-  constructor() {
-    /** @type {(value: any) => void} */
-    this.resolve = () => {};
-    /** @type {(error: Error) => void} */
-    this.reject = () => {};
-    /** @type {Promise<any>} */
-    this.promise = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
-    // Who watches states instead of promises must not be punished by an unhandled rejection.
-    this.promise.catch(() => {});
-  }
+/** Whether this is the copy of a message to somebody else. @param {Message} message @param {string | undefined} user */
+function is_copy({ to }, user) {
+  return to !== undefined && to !== user;
 }
 
-/** Unguessable, also where the page came without TLS and `crypto.randomUUID` is missing. @param {number} bytes */
-export function randomId(bytes) {
-  return Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, '0')).join('');
+/** What an `ack` would have said. A copy has its number in another log. @param {Message} message @param {string | undefined} user */
+function numbered(message, user) {
+  const { seq_id, timestamp } = message;
+  return is_copy(message, user) ? { timestamp } : { seq_id, timestamp };
 }
 
 /** @param {Set<string>} set @param {string} value @param {number} max */

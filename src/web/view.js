@@ -24,6 +24,7 @@
  * @property {Conversation | undefined} current
  * @property {LinkStatus} link
  * @property {string[]} typing
+ * @property {string[]} unconfirmed  where each message that was not confirmed belongs
  */
 
 import { list } from './model.js';
@@ -217,9 +218,10 @@ export class View {
     if (state === 'acknowledged') return [make('span', 'tick', '✓'), make('span', 'unseen', 'Sent')];
     if (state === 'sending') return ['Sending…'];
     if (state === 'waiting' || !send) return ['Waiting for the connection'];
+    const words = state === 'unconfirmed' ? 'Not confirmed' : `Not sent: ${send.error?.message ?? 'unknown reason'}`;
     return [
-      make('span', 'error', `Not sent: ${send.error?.message ?? 'unknown reason'}`),
-      button('quiet', 'Try again', () => this.#actions.retry(send)),
+      make('span', 'error', words),
+      button('quiet', state === 'unconfirmed' ? 'Send again' : 'Try again', () => this.#actions.retry(send)),
       button('quiet', 'Discard', () => this.#actions.discard(send)),
     ];
   }
@@ -227,13 +229,15 @@ export class View {
   // ---- state ------------------------------------------------------------------------------------------------------
 
   /** @param {Shown} shown */
-  #status({ link, typing }) {
+  #status({ link, typing, unconfirmed }) {
     const words = link_words(link);
     set_text(byId('link-state'), words.short);
     byId('link-state').dataset.state = link.state;
     byId('banner').hidden = link.state === 'open';
     set_text(byId('banner-text'), words.long);
     byId('try-now').hidden = link.state === 'connecting';
+    byId('unconfirmed').hidden = unconfirmed.length === 0;
+    set_text(byId('unconfirmed-text'), unconfirmed_words(unconfirmed));
     set_text(byId('typing'), typing.length === 0 ? ''
       : `${list(typing)} ${typing.length === 1 ? 'is' : 'are'} typing…`);
     this.tick(link);
@@ -272,6 +276,14 @@ export function link_words({ state, reason }) {
     case 'waiting': return { short: 'Not connected', long: why || 'Not connected.' };
     case 'closed': return { short: 'Disconnected', long: why || 'Disconnected.' };
   }
+}
+
+/** @param {string[]} places @returns {string} */
+function unconfirmed_words(places) {
+  const [count, where] = [places.length, list([...new Set(places)])];
+  if (count === 0) return '';
+  return count === 1 ? `1 message was not confirmed (${where}). It may have arrived or not.`
+    : `${count} messages were not confirmed (${where}). They may have arrived or not.`;
 }
 
 // ---- parts ----------------------------------------------------------------------------------------------------------

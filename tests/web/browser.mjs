@@ -66,15 +66,16 @@ function find_chromium() {
 async function run(base) {
   let passed = 0;
   let failed = 0;
-  for (const { name, needs_server, check } of checks) {
+  for (const { name, needs, check } of checks) {
     if (options.only && !name.includes(options.only)) continue;
-    if (needs_server && !server) {
+    if (needs !== 'nothing' && !server) {
       console.log(`skip  ${name}`);
       continue;
     }
-    const stage = new Stage(browser, base);
+    const own = needs === 'data' ? await Server.start(options.binary, { data: true }) : null;
+    const stage = new Stage(browser, own?.url ?? base);
     try {
-      await check(stage, server);
+      await check(stage, own ?? server);
       stage.expect_no_errors();
       passed += 1;
       console.log(`ok    ${name}`);
@@ -83,6 +84,7 @@ async function run(base) {
       console.log(`FAIL  ${name}: ${String(error.message).split('\n').slice(0, 6).join(' | ')}`);
     } finally {
       await stage.end();
+      await own?.stop();
     }
   }
   console.log(`${passed} passed, ${failed} failed`);

@@ -25,6 +25,24 @@ const kinds = (conversation) => conversation.rows('ada').map((row) => row.kind);
 const contents = (conversation) => conversation.rows('ada').flatMap((row) => row.content ?? []);
 const notes = (conversation) => conversation.rows('ada').flatMap((row) => (row.kind === 'note' ? row.text : []));
 
+describe('own messages', () => {
+  test('that were not confirmed are counted where they belong, until they are', () => {
+    const { model, room } = lobby();
+    const bob = model.person('bob');
+    const [maybe, letter] = [send('maybe', { state: 'unconfirmed' }), send('letter', { room: undefined, to: 'bob' })];
+    room.pend(send('on its way'), NOON);
+    room.pend(maybe, NOON);
+    bob.pend(letter, NOON);
+    const places = () => model.unconfirmed.map((each) => [each.send.id, each.conversation.name]);
+    assert.deepEqual(places(), [['maybe', 'lobby']]);
+    letter.state = 'unconfirmed';
+    room.settle({ ...maybe, seq_id: 1, timestamp: NOON }, 'ada');
+    assert.deepEqual(places(), [['letter', 'bob']]);
+    bob.discard(letter);
+    assert.deepEqual(places(), []);
+  });
+});
+
 describe('messages', () => {
   test('stand in order and once, however they come', () => {
     const { room, say, load } = lobby({ epoch: 'e1', seq_id: 4 });

@@ -5,8 +5,11 @@ const IMG = '<img src=x onerror=alert(1)>';
 const RETURN_MS = 45_000;
 
 export const checks = [];
-const check = (name, run) => checks.push({ name, check: run, needs_server: false });
-const check_with_server = (name, run) => checks.push({ name, check: run, needs_server: true });
+const check = (name, run) => checks.push({ name, check: run, needs: 'nothing' });
+/** With a server that it may end and start. */
+const check_with_server = (name, run) => checks.push({ name, check: run, needs: 'server' });
+/** With such a server that has a disk, too. */
+const check_with_data = (name, run) => checks.push({ name, check: run, needs: 'data' });
 
 check('the page comes with a policy that allows no inline code', async (stage) => {
   const response = await fetch(stage.base);
@@ -400,6 +403,133 @@ check_with_server('after a crash and a reload an unsent message still goes out, 
   await ada.sees_sent('keep this');
   assert.deepEqual(await ada.texts(), ['keep this']);
   assert.deepEqual(await bob.texts(), ['keep this']);
+});
+
+check_with_server('what a server forgot that may have had it is sent again when the user says so', async (stage, server) => {
+  const ada = await stage.hard_of_hearing('ada-q', { room: 'asking' });
+  const bob = await stage.person('bob-q', { room: 'asking' });
+  ada.line.deaf = true;
+  for (const text of ['again', 'never mind']) {
+    await ada.say(text);
+    await bob.sees(text);
+  }
+  await server.down('SIGKILL');
+  await ada.reload_in_vain();
+  ada.line.deaf = false;
+  await server.up();
+  await ada.page.goto(stage.base);
+  await ada.connected();
+  await bob.back();
+  const { page } = ada;
+  await page.locator('#unconfirmed-text', { hasText: '2 messages were not confirmed (asking)' }).waitFor();
+  await page.locator('.message[data-state="unconfirmed"]', { hasText: 'never mind' }).getByText('Discard').press('Enter');
+  await page.locator('#unconfirmed-text', { hasText: '1 message was not confirmed (asking)' }).waitFor();
+  await ada.keeps('again');
+  // Another reload changes nothing: it is still for the user to say.
+  await page.reload();
+  await ada.connected();
+  await page.waitForSelector('#unconfirmed:not([hidden])');
+  await page.locator('#try-now, #send-again').last().focus();
+  await page.keyboard.press('Enter');
+  await ada.sees_sent('again');
+  await page.waitForSelector('#unconfirmed', { state: 'hidden' });
+  assert.equal(await ada.focused(), 'text');
+  await ada.keeps();
+  assert.deepEqual(await (await stage.person('eve-q', { room: 'asking' })).texts(), ['again']);
+});
+
+check_with_server('all that was not confirmed can be discarded at once', async (stage, server) => {
+  const ada = await stage.hard_of_hearing('ada-v', { room: 'discarding' });
+  const bob = await stage.person('bob-v', { room: 'discarding' });
+  ada.line.deaf = true;
+  await ada.say('one');
+  await ada.say('two');
+  await bob.sees('two');
+  await server.down('SIGKILL');
+  ada.line.deaf = false;
+  await server.up();
+  await ada.back();
+  await ada.page.locator('#unconfirmed-text', { hasText: '2 messages' }).waitFor();
+  await ada.page.locator('#discard').press('Enter');
+  await ada.page.waitForSelector('#unconfirmed', { state: 'hidden' });
+  await ada.keeps();
+  assert.deepEqual(await ada.texts(), []);
+  assert.deepEqual(await (await stage.person('eve-v', { room: 'discarding' })).texts(), []);
+});
+
+check('what a tab leaves when it is closed, another one sends, once', async (stage) => {
+  const ada = await stage.hard_of_hearing('ada-l', { room: 'leaving tabs' });
+  const bob = await stage.person('bob-l', { room: 'leaving tabs' });
+  ada.line.deaf = true;
+  await ada.say('heard or not');
+  await bob.sees('heard or not');
+  await ada.keeps('heard or not');
+  ada.line.deaf = false;
+  const other = await stage.tab(ada.page.context(), 'leaving tabs');
+  await other.connected();
+  await other.keeps('heard or not');
+  await ada.page.close();
+  await other.keeps();
+  for (const person of [other, bob, await stage.person('eve-l', { room: 'leaving tabs' })]) {
+    assert.equal(await person.sees('heard or not'), 1);
+  }
+});
+
+check_with_data('what is sent while the server dies arrives once, with the page reloaded in between', async (stage, server) => {
+  const ada = await stage.hard_of_hearing('ada-1', { room: 'once' });
+  const bob = await stage.person('bob-1', { room: 'once' });
+  const said = [];
+  const say = async (text) => said.push(text) && ada.say(text);
+  for (let round = 1; round <= 3; round++) {
+    await say(`${round} answered`);
+    await ada.sees_sent(`${round} answered`);
+    ada.line.deaf = true;
+    await say(`${round} taken without an answer`);
+    await bob.sees(`${round} taken without an answer`);
+    await say(`${round} on the way`);
+    const down = server.down('SIGKILL');
+    await say(`${round} while it dies`);
+    await down;
+    // Not at all, while the server is down, and when it is back.
+    if (round === 2) await ada.reload_in_vain();
+    ada.line.deaf = false;
+    await server.up();
+    if (round === 2) await ada.page.goto(stage.base);
+    if (round === 3) await ada.page.reload();
+    await ada.back();
+    await bob.back();
+    await ada.keeps();
+    await ada.sees_sent(`${round} while it dies`);
+    assert.equal(await ada.page.locator('#unconfirmed').isVisible(), false, 'the server knows, so nobody is asked');
+  }
+  await bob.sees(said.at(-1));
+  assert.deepEqual(await bob.texts(), said);
+  await ada.page.reload();
+  await ada.connected();
+  assert.deepEqual(await ada.texts(), said);
+  assert.deepEqual(await (await stage.person('eve-1', { room: 'once' })).texts(), said);
+});
+
+check_with_data('a private message sent while the server dies arrives once', async (stage, server) => {
+  const ada = await stage.hard_of_hearing('ada-2', { room: 'pair' });
+  const bob = await stage.person('bob-2', { room: 'pair' });
+  await ada.page.locator('#member-list button', { hasText: 'bob-2' }).click();
+  ada.line.deaf = true;
+  await ada.say('between us');
+  await bob.badge('ada-2').filter({ hasText: '1' }).waitFor();
+  await server.down('SIGKILL');
+  await ada.reload_in_vain();
+  ada.line.deaf = false;
+  await server.up();
+  await ada.page.goto(stage.base);
+  await ada.connected();
+  await bob.back();
+  await ada.keeps();
+  await bob.page.reload();
+  await bob.connected();
+  await bob.open('ada-2');
+  await ada.open('bob-2');
+  for (const person of [ada, bob]) assert.equal(await person.sees('between us'), 1);
 });
 
 check_with_server('"Try now" ends the pause', async (stage, server) => {

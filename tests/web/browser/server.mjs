@@ -7,20 +7,23 @@ import { join, resolve } from 'node:path';
 const READY_MS = 10_000;
 const EXIT_MS = 15_000;
 
-/** A roomcast server of our own, which keeps its port through restarts. */
+/** A roomcast server of our own, which keeps its port through restarts, and with `data` also what it was told. */
 export class Server {
   #binary;
   #port;
+  #storage;
   #folder = mkdtempSync(join(tmpdir(), 'roomcast-web-'));
   #process = null;
 
-  constructor(binary, port) {
+  constructor(binary, port, { data = false } = {}) {
     this.#binary = resolve(binary);
     this.#port = port;
+    this.#storage = data ? ['--data', join(this.#folder, 'data')] : ['--memory'];
   }
 
-  static async start(binary) {
-    const server = new Server(binary, await free_port());
+  /** @param {string} binary @param {{ data?: boolean }} [options] */
+  static async start(binary, options) {
+    const server = new Server(binary, await free_port(), options);
     await server.up();
     return server;
   }
@@ -31,7 +34,7 @@ export class Server {
 
   /** Starts it and waits until it says that it listens. */
   async up() {
-    const child = spawn(this.#binary, ['--listen', `127.0.0.1:${this.#port}`, '--memory'], {
+    const child = spawn(this.#binary, ['--listen', `127.0.0.1:${this.#port}`, ...this.#storage], {
       cwd: this.#folder, stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#process = child;

@@ -23,6 +23,23 @@ export class Stage {
     return person;
   }
 
+  /**
+   * Somebody whose line loses what the server says to them about messages, their own included, while `line.deaf`.
+   */
+  async hard_of_hearing(name, options) {
+    const line = { deaf: false };
+    const person = await this.person(undefined, options);
+    await person.page.context().routeWebSocket(/\/ws\b/, (page) => {
+      const server = page.connectToServer();
+      server.onMessage((text) => {
+        if (!line.deaf || !/^\{"type":"(ack|message)"/.test(text)) page.send(text);
+      });
+    });
+    await person.page.reload();
+    await person.sign_in(name);
+    return Object.assign(person, { line });
+  }
+
   /** Another tab in the browser of somebody. */
   async tab(context, room) {
     const page = await context.newPage();
@@ -70,6 +87,12 @@ export class Person {
     await this.page.waitForFunction(settled, undefined, { timeout });
   }
 
+  /** Waits until the page is connected again, and not longer than it must. */
+  async back() {
+    await this.page.evaluate(() => document.querySelector('#try-now').click());
+    await this.connected();
+  }
+
   async say(text) {
     await this.page.fill('#text', text);
     await this.page.press('#text', 'Enter');
@@ -106,6 +129,32 @@ export class Person {
   /** The number beside a conversation in the list. */
   badge(name) {
     return this.page.locator('#rooms .entry, #people .entry').filter({ hasText: name }).first().locator('.badge');
+  }
+
+  /** Reloads the page while no server is there to give it again. */
+  async reload_in_vain() {
+    await assert.rejects(this.page.reload(), /ERR_CONNECTION_REFUSED/);
+    await this.page.waitForURL(/^chrome-error:/);
+  }
+
+  /** Waits until all that this browser keeps for servers is these messages. */
+  async keeps(...texts) {
+    const read = () => new Promise((resolve, reject) => {
+      const opening = indexedDB.open('roomcast', 1);
+      opening.onerror = () => reject(opening.error);
+      opening.onsuccess = () => {
+        const reading = opening.result.transaction('outbox').objectStore('outbox').getAll();
+        reading.onsuccess = () => {
+          opening.result.close();
+          resolve(reading.result.map(({ text }) => JSON.parse(text).content));
+        };
+      };
+    });
+    for (const end = Date.now() + DEADLINE_MS; ;) {
+      const found = (await this.page.evaluate(read)).sort();
+      if (found.join() === [...texts].sort().join()) return;
+      assert.ok(Date.now() < end, `the browser keeps ${JSON.stringify(found)} and not ${JSON.stringify(texts)}`);
+    }
   }
 
   texts() {
