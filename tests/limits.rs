@@ -343,7 +343,10 @@ const TESTED: &[(&str, &str)] = &[
         "not refused in a test: it takes a disk that stands still",
     ),
     ("STORE_RETRY_MS", "not refused: a pause"),
-    ("CHUNK_BYTES", "not refused: the share of one reading"),
+    (
+        "CHUNK_BYTES",
+        "durable::a_reader_far_behind_gets_everything_in_order",
+    ),
     ("CHUNK_COUNT_MAX", "not refused: the share of one reading"),
     (
         "READ_QUEUE_COUNT_MAX",
@@ -353,11 +356,11 @@ const TESTED: &[(&str, &str)] = &[
     ("WAL_PAGE_COUNT", "not refused: kept by SQLite"),
     (
         "FREE_PERCENT_MIN",
-        "not refused in a test: it takes a volume of its own",
+        "full_disk::a_full_disk_refuses_and_comes_back",
     ),
     (
         "FREE_BYTES_MIN",
-        "not refused in a test: it takes a volume of its own",
+        "not refused in a test: it takes a volume of more than 10 GiB",
     ),
     ("UPKEEP_ROW_COUNT", "not refused: the share of one step"),
     ("UPKEEP_PAUSE_MS", "not refused: a pause"),
