@@ -298,7 +298,7 @@ class Page {
     this.#draw();
   }
 
-  /** Shows a message on its way, which may come from an earlier visit, and from a room left open there. @param {Send} send */
+  /** Shows a message on its way, maybe from an earlier visit and a room that was open there. @param {Send} send */
   #pend(send) {
     const { room, to, created_at } = send;
     const conversation = room === undefined ? this.#model.person(String(to))

@@ -7,8 +7,8 @@
  * @typedef {import('./roomcast.js').WireError} WireError
  * @typedef {import('./store.js').Line} Line
  * @typedef {import('./store.js').Flight} Flight
- * @typedef {'sending' | 'unconfirmed' | 'acknowledged' | 'failed'} SendState  `unconfirmed`: it may have arrived or not,
- *   and sending it again could double it
+ * @typedef {'sending' | 'unconfirmed' | 'acknowledged' | 'failed'} SendState  `unconfirmed`: it may have arrived or
+ *   not, and sending it again could double it
  *
  * @typedef {object} Owner
  * @property {() => void} ready               something may go out that could not before
@@ -292,7 +292,10 @@ export class Outbox {
     }
   }
 
-  /** The disk is full, or the browser took the store away. It is told once, and all goes on in memory. @param {any} error */
+  /**
+   * The disk is full, or the browser took the store away. It is told once, and all goes on in memory.
+   * @param {any} error
+   */
   #unsaved(error) {
     if (this.#unsaved_told || !this.#store) return;
     this.#unsaved_told = true;
@@ -302,8 +305,8 @@ export class Outbox {
 }
 
 /**
- * Whether the server could have taken a send and forgotten its `id`. Half of what it promises is left for the way there,
- * and for clocks that differ.
+ * Whether the server could have taken a send and forgotten its `id`. Half of what it promises is left for the way
+ * there, and for clocks that differ.
  * @param {Send} send @param {{ epoch: string, head: number }} log
  * @param {{ dedupe_hours?: number, dedupe_count?: number }} limits @param {number} now
  */

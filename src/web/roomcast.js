@@ -14,10 +14,10 @@
  * its inbox up where they stopped, drops what it has seen already, and repeats each send that has no answer yet under
  * the `id` it had, so that it counts once. Where the server cannot continue it says so, and so does the `reset` event.
  *
- * In a browser, under a `user`, sends outlive the page too: they stand in IndexedDB until they are answered, and the next
- * client of that server and user goes on with them, of its own accord only as long as the server surely knows what it
- * was given: in the same epoch, and within half of what `welcome.limits` promises. Beyond that a send becomes
- * `unconfirmed`, and it is for the user to say `retry` or `discard`.
+ * In a browser, under a `user`, sends outlive the page too: they stand in IndexedDB until they are answered, and the
+ * next client of that server and user goes on with them. It does so of its own accord only as long as the server surely
+ * knows what it was given: in the same epoch, and within half of what `welcome.limits` promises. Beyond that a send
+ * becomes `unconfirmed`, and it is for the user to say `retry` or `discard`.
  *
  * Fields that come from the wire keep the names and units that they have there (`room_id`, `seq_id`, milliseconds).
  */
@@ -257,8 +257,8 @@ export class Roomcast {
   }
 
   /**
-   * Ends it for good: unanswered sends, joins and requests fail with `closed`. In a browser the sends are still kept, and
-   * the next client of that user goes on with them.
+   * Ends it for good: unanswered sends, joins and requests fail with `closed`. In a browser the sends are still kept,
+   * and the next client of that user goes on with them.
    */
   close() {
     this.#link.end();
@@ -593,7 +593,10 @@ function is_copy({ to }, user) {
   return to !== undefined && to !== user;
 }
 
-/** What an `ack` would have said. A copy has its number in another log. @param {Message} message @param {string | undefined} user */
+/**
+ * What an `ack` would have said. A copy has its number in another log.
+ * @param {Message} message @param {string | undefined} user
+ */
 function numbered(message, user) {
   const { seq_id, timestamp } = message;
   return is_copy(message, user) ? { timestamp } : { seq_id, timestamp };
