@@ -358,6 +358,31 @@ check('what is refused can be tried again or discarded', async (stage) => {
   await ada.sees_sent('short');
 });
 
+check('a browser that keeps no more says so, and messages still go out', async (stage) => {
+  const ada = await stage.person('ada-quota', { room: 'quota' });
+  const cdp = await ada.page.context().newCDPSession(ada.page);
+  await cdp.send('Storage.overrideQuotaForOrigin', { origin: stage.base, quotaSize: 1 });
+  await ada.say('x'.repeat(60_000));
+  await ada.sees_sent('xxxx');
+  await ada.page.locator('#toast', { hasText: 'Messages that wait would not outlive this page' }).waitFor();
+});
+
+check('a browser that keeps nothing is told of on the console, once', async (stage) => {
+  const ada = await stage.person();
+  const lines = [];
+  ada.page.on('console', (message) => lines.push(message.text()));
+  await ada.page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException('not in this window', 'SecurityError');
+    };
+  });
+  await ada.page.reload();
+  await ada.sign_in('ada-private');
+  await ada.say('all the same');
+  await ada.sees_sent('all the same');
+  assert.deepEqual(lines.filter((line) => line.includes('roomcast:')).length, 1);
+});
+
 check_with_server('after a restart all come back, and what was sent meanwhile arrives once', async (stage, server) => {
   const ada = await stage.person('ada-x', { room: 'restart' });
   const bob = await stage.person('bob-x', { room: 'restart' });
