@@ -250,6 +250,8 @@ impl Replies {
             // less than one that was sent.
             if self.sent >= self.len() {
                 self.bytes.drain(..self.sent);
+                self.chunk = self.chunk.start.saturating_sub(self.sent)
+                    ..self.chunk.end.saturating_sub(self.sent);
                 self.sent = 0;
             }
             return;
@@ -382,6 +384,19 @@ mod tests {
             assert_eq!(u32::from_be_bytes(*first), expected.map_or(0, |at| at + 1));
         }
         assert!(replies.bytes.capacity() <= 4 * 1000);
+    }
+
+    #[test]
+    fn a_chunk_is_known_wherever_its_bytes_come_to_lie() {
+        let mut replies = Replies::default();
+        replies.buffer().extend_from_slice(b"own reply");
+        replies.chunk(b"frames");
+        for sent in 1..=15 {
+            replies.advance(1);
+            let own = 9_usize.saturating_sub(sent);
+            assert_eq!((replies.own_len(), replies.len()), (own, 15 - sent));
+            assert_eq!(replies.has_chunk(), sent < 15);
+        }
     }
 
     #[test]
