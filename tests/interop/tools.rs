@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long a program may take. Much more than any needs, so that a busy machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Names, separated by commas, of what has to be there: then its absence is a failure.
 const REQUIRE: &str = "ROOMCAST_REQUIRE";

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-const READY_MS = 10_000;
+const READY_MS = 30_000;
 const EXIT_MS = 15_000;
 
 /** A roomcast server of our own, which keeps its port through restarts, and with `data` also what it was told. */

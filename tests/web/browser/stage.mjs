@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** The people of one check, each in a browser context of their own. */
 export class Stage {
