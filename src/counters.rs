@@ -90,6 +90,8 @@ counters! {
     Counter gaps_total;
     /// Times a peer was not read because its own replies were full.
     Counter replies_full_total;
+    /// Times a peer was not read because too much of what it sent was not kept yet.
+    Counter uncommitted_full_total;
     /// Times a peer was not read because enough was inflated in that turn.
     Counter inflating_postponed_total;
     /// Times a peer was not read because mail to another shard was full.

@@ -116,6 +116,10 @@ pub const DEDUPE_MS: u64 = 24 * 3_600_000;
 
 /// Messages on their way to the disk, in bytes over all shards, over which who sends more is not read.
 pub const UNCOMMITTED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The same for the messages of one connection; while they wait it is not read. It holds at least one message.
+pub const UNCOMMITTED_BYTES_PER_CONNECTION_MAX: usize = 1024 * 1024;
+/// What a message counts in that at least, in bytes, so that the answers to many short ones are bounded too.
+pub const UNCOMMITTED_BYTES_UNIT: usize = 4 * 1024;
 /// How long the disk may stand still before sends are refused, in milliseconds.
 pub const STORE_STALL_MS: u32 = 5_000;
 /// Pause before something is tried again that the disk refused, in milliseconds.

@@ -3,7 +3,6 @@
 //! Commands go to the home of a room or a user; answers and frames come back. A shard sends mail to itself by the same
 //! path, within the turn, so that one shard runs the same code as many.
 
-use crate::limits::REPLY_BYTES_MAX;
 use crate::log::{Draft, Head};
 use crate::proto::Code;
 use crate::room::{Batch, Connection, Key};
@@ -271,21 +270,10 @@ pub enum Mail {
 pub enum Reserve {
     /// None: few of them can be on their way.
     Nothing,
-    /// For the answer to a message.
-    Ack,
+    /// For the answer to a message of so many bytes, which also counts as uncommitted until then.
+    Message(usize),
     /// For a `history` or a `presence`: one at a time.
     Page,
-}
-
-impl Reserve {
-    /// The room, in bytes.
-    pub fn bytes(self) -> u32 {
-        match self {
-            Reserve::Nothing => 0,
-            Reserve::Ack => 256,
-            Reserve::Page => REPLY_BYTES_MAX as u32,
-        }
-    }
 }
 
 impl Mail {

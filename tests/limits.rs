@@ -339,8 +339,16 @@ const TESTED: &[(&str, &str)] = &[
         "not refused: senders are held back",
     ),
     (
+        "UNCOMMITTED_BYTES_PER_CONNECTION_MAX",
+        "sim/scenes::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
+    ),
+    (
+        "UNCOMMITTED_BYTES_UNIT",
+        "sim/scenes::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
+    ),
+    (
         "STORE_STALL_MS",
-        "not refused in a test: it takes a disk that stands still",
+        "sim/scenes::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
     ),
     ("STORE_RETRY_MS", "not refused: a pause"),
     (

@@ -11,6 +11,7 @@ use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Sent};
 use crate::proto::event;
 use crate::room::{Connection, Link, Membership, Progress, Room, Space};
+use crate::slots::Slot;
 use crate::ws::frame::{self, Opcode};
 
 /// Room frames that one peer gets before others have their turn, in slices.
@@ -145,6 +146,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let has_room = peer.reply_bytes() < REPLY_BYTES_MAX;
         if has_room && (peer.marks.has(Marks::READABLE) || peer.has_waiting()) {
             self.mark_read(index);
+        }
+    }
+
+    /// The same for every peer.
+    pub(super) fn resume_all(&mut self) {
+        let slots: Vec<Slot> = self.peers.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.resume(slot.index);
         }
     }
 

@@ -200,6 +200,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.now = now;
         self.hub.begin(now);
         self.hub.counters.turns_total += 1;
+        if self.hub.begin_stall(&self.log) {
+            self.resume_all();
+        }
         self.take_mail();
         self.read_peers();
         self.hub.commit(&mut self.log);

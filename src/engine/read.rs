@@ -2,6 +2,7 @@
 //! the peer's spill, and the peer on the list.
 
 use super::{Engine, Socket};
+use crate::hub::Hub;
 use crate::limits::{INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase, Received, Spill};
@@ -17,6 +18,8 @@ pub(super) enum Stop {
     Budget,
     /// The peer has to take its own replies first.
     Replies,
+    /// What the peer sent has to be kept first.
+    Uncommitted,
     /// It has yet to be settled who the peer is.
     Identity,
     /// There is no room where it sends to; try again soon.
@@ -63,7 +66,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             self.take_spill(slot);
             return;
         }
-        if !peer.marks.has(Marks::READABLE) || !may_read(peer, self.hub.awaited_bytes(slot)) {
+        if !peer.marks.has(Marks::READABLE) || !may_read(peer, slot, &self.hub) {
             return;
         }
         match peer.socket.recv(buffer) {
@@ -158,6 +161,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 self.to_retry.push(slot.index);
             }
             Stop::Replies => self.hub.counters.replies_full_total += 1,
+            Stop::Uncommitted => self.hub.counters.uncommitted_full_total += 1,
             Stop::Identity => {}
             Stop::Empty => {
                 if peer.marks.has(Marks::READABLE) {
@@ -270,6 +274,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if waiting >= REPLY_BYTES_MAX {
             return Some(Stop::Replies);
         }
+        if self.hub.is_held_back(slot) {
+            return Some(Stop::Uncommitted);
+        }
         if budget == 0 {
             return Some(Stop::Budget);
         }
@@ -301,13 +308,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 }
 
-/// Whether a peer may be read now: its own replies have room, and its echo is through.
-fn may_read<S>(peer: &Peer<S>, awaited_bytes: usize) -> bool {
+/// Whether a peer may be read now: its own replies have room, its messages are kept, and its echo is through.
+fn may_read<S>(peer: &Peer<S>, slot: Slot, hub: &Hub) -> bool {
     match peer.phase {
         Phase::Echo => peer.replies.is_none(),
         Phase::Claiming => false,
         Phase::Http | Phase::Hello | Phase::Chat | Phase::Relay => {
-            peer.reply_bytes() + awaited_bytes < REPLY_BYTES_MAX
+            let reply_bytes = peer.reply_bytes() + hub.awaited_bytes(slot);
+            reply_bytes < REPLY_BYTES_MAX && !hub.is_held_back(slot)
         }
         Phase::Closing | Phase::Ending | Phase::Lingering => true,
     }

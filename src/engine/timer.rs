@@ -67,9 +67,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     fn check_life(&mut self, slot: Slot) {
         let interval = ticks(self.settings.limits.heartbeat_ms);
         let now = self.now.tick();
+        let is_held_back = self.hub.is_held_back(slot);
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
+        if is_held_back {
+            // Time in which it is not read is not silence.
+            peer.heard = now;
+        }
         if now.saturating_sub(peer.heard) >= 2 * interval {
             self.hub.counters.silent_closed_total += 1;
             self.close(slot, CloseCode::SLOW, "no sign of life");

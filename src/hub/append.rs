@@ -183,7 +183,8 @@ impl Hub {
             dup: given.dup,
         };
         let room = Some(append.log.index);
-        self.reply(room, append.from, Reserve::Ack, |out| ack.encode(out));
+        let reserve = Reserve::Message(draft_bytes(draft));
+        self.reply(room, append.from, reserve, |out| ack.encode(out));
     }
 
     /// Encodes the frame that [`Hub::append`] appends next.

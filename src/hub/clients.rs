@@ -1,5 +1,6 @@
 //! Which user a connection is, and the ring of its memberships.
 
+use crate::limits::{REPLY_BYTES_MAX, UNCOMMITTED_BYTES_UNIT};
 use crate::mail::Reserve;
 use crate::room::{Encoding, Link, Membership, Room, Rooms};
 use crate::slots::Slot;
@@ -30,8 +31,10 @@ pub struct Client {
     pub room_count: u16,
     /// Which encoding of its rooms' frames it is sent.
     pub encoding: Encoding,
-    /// Room reserved for answers that are on their way, in bytes.
-    pub awaited_bytes: u32,
+    /// Pages that are on their way to it.
+    page_count: u8,
+    /// What it sent and is not kept yet, in [`UNCOMMITTED_BYTES_UNIT`].
+    uncommitted: u16,
 }
 
 impl Client {
@@ -41,6 +44,16 @@ impl Client {
             Identity::Settled(user) => Some(user),
             Identity::Nobody | Identity::Claiming(_) => None,
         }
+    }
+
+    /// Room reserved for pages that are on their way, in bytes.
+    pub fn awaited_bytes(&self) -> usize {
+        usize::from(self.page_count) * REPLY_BYTES_MAX
+    }
+
+    /// What it sent and is not kept yet, in bytes.
+    pub fn uncommitted_bytes(&self) -> usize {
+        usize::from(self.uncommitted) * UNCOMMITTED_BYTES_UNIT
     }
 }
 
@@ -64,7 +77,8 @@ impl Clients {
             next_of_user: NOBODY,
             room_count: 0,
             encoding,
-            awaited_bytes: 0,
+            page_count: 0,
+            uncommitted: 0,
         });
     }
 
@@ -119,14 +133,26 @@ impl Clients {
     /// An answer for a connection is on its way.
     pub fn reserve(&mut self, peer: Slot, reserve: Reserve) {
         if let Some(client) = self.get_mut(peer) {
-            client.awaited_bytes = client.awaited_bytes.saturating_add(reserve.bytes());
+            match reserve {
+                Reserve::Nothing => {}
+                Reserve::Message(bytes) => {
+                    client.uncommitted = client.uncommitted.saturating_add(units(bytes));
+                }
+                Reserve::Page => client.page_count = client.page_count.saturating_add(1),
+            }
         }
     }
 
     /// The answer has come.
     pub fn release(&mut self, peer: Slot, reserve: Reserve) {
         if let Some(client) = self.get_mut(peer) {
-            client.awaited_bytes = client.awaited_bytes.saturating_sub(reserve.bytes());
+            match reserve {
+                Reserve::Nothing => {}
+                Reserve::Message(bytes) => {
+                    client.uncommitted = client.uncommitted.saturating_sub(units(bytes));
+                }
+                Reserve::Page => client.page_count = client.page_count.saturating_sub(1),
+            }
         }
     }
 
@@ -269,6 +295,11 @@ pub fn member_mut(rooms: &mut Rooms, link: Link) -> Option<&mut Membership> {
         .at_mut(link.room)?
         .members
         .get_mut(link.member as usize)
+}
+
+/// What a message counts as uncommitted. The longest message that a server can be set to take fits.
+fn units(bytes: usize) -> u16 {
+    u16::try_from(bytes.div_ceil(UNCOMMITTED_BYTES_UNIT)).unwrap_or(u16::MAX)
 }
 
 fn shrink(room: &mut Room) {

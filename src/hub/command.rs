@@ -1,7 +1,9 @@
 //! The commands of the protocol, at the connection's side.
 
-use super::{Hub, parse_epoch, shared};
-use crate::limits::{HISTORY_COUNT_DEFAULT, HISTORY_COUNT_MAX};
+use super::{Client, Hub, parse_epoch, shared};
+use crate::limits::{
+    HISTORY_COUNT_DEFAULT, HISTORY_COUNT_MAX, UNCOMMITTED_BYTES_PER_CONNECTION_MAX,
+};
 use crate::log::Draft;
 use crate::mail::{Mail, Page, Reserve, Since};
 use crate::proto::{Code, Command, Position, Refusal, Request, Target, event};
@@ -121,9 +123,14 @@ impl Hub {
 
     /// Bytes for which room must be kept in a connection's replies: answers that are on their way.
     pub fn awaited_bytes(&self, peer: Slot) -> usize {
-        self.clients
-            .get(peer)
-            .map_or(0, |client| client.awaited_bytes as usize)
+        self.clients.get(peer).map_or(0, Client::awaited_bytes)
+    }
+
+    /// Whether so much of what a connection sent is not kept yet that it is not read. What a disk that stands still
+    /// would take is refused instead.
+    pub fn is_held_back(&self, peer: Slot) -> bool {
+        let uncommitted_bytes = self.clients.get(peer).map_or(0, Client::uncommitted_bytes);
+        uncommitted_bytes >= UNCOMMITTED_BYTES_PER_CONNECTION_MAX && !self.is_stalled()
     }
 
     fn join_command(

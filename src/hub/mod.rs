@@ -117,10 +117,8 @@ pub struct Hub {
     /// Mail to this shard itself, taken after each command.
     local: VecDeque<Mail>,
     submission: Submission,
-    /// The tick of each submission that is not answered yet.
-    unanswered: VecDeque<Tick>,
-    /// Since when the log service takes no more.
-    full_since: Option<Tick>,
+    /// What the log service last said of how it keeps up.
+    pace: stored::Pace,
     /// What is to be asked of the log service at the end of the turn.
     reads: Vec<Read>,
     /// Connections whose reading failed, and when they may ask again.
@@ -174,8 +172,7 @@ impl Hub {
             outboxes: (0..place.count).map(|_| Outbox::default()).collect(),
             local: VecDeque::new(),
             submission: Submission::default(),
-            unanswered: VecDeque::new(),
-            full_since: None,
+            pace: stored::Pace::default(),
             reads: Vec::new(),
             late_reads: VecDeque::new(),
             claiming: HashMap::with_hasher(hash_key),
@@ -216,18 +213,14 @@ impl Hub {
         self.take_found(log);
         loop {
             if !self.submission.is_empty() {
-                self.unanswered.push_back(self.now.tick());
                 log.submit(std::mem::take(&mut self.submission), self.now.unix_ms);
             }
             let Some(answers) = log.take() else { break };
-            if answers.is_asked {
-                self.unanswered.pop_front();
-            }
             self.answered(answers);
             self.settle();
         }
         self.ask_reads(log);
-        self.note_full(log.is_full());
+        self.look_at(log);
     }
 
     /// Mail of this turn for another shard.

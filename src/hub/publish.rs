@@ -14,7 +14,8 @@ use std::borrow::Cow;
 impl Hub {
     /// At the connection's side: a message to a room or an inbox.
     pub(super) fn publish(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
-        self.clients.reserve(from.slot, Reserve::Ack);
+        let reserve = Reserve::Message(draft_bytes(draft));
+        self.clients.reserve(from.slot, reserve);
         let is_open = self
             .find(key)
             .and_then(|index| self.rooms.at(index))
@@ -22,6 +23,9 @@ impl Hub {
             .is_some_and(|home| matches!(home.opening, crate::room::Opening::Open));
         if is_open {
             self.publish_home(key, from, draft);
+        } else if self.is_stalled() {
+            // Before it waits anywhere: the sender is read again, and so nothing else bounds this.
+            self.refuse_stalled(from, key, draft);
         } else {
             let letter = Box::new(Letter::new(draft));
             self.post_home(
@@ -41,9 +45,7 @@ impl Hub {
             return;
         };
         if self.is_stalled() && self.is_kept(key) {
-            self.counters.storage_stalled_total += 1;
-            let text = "the disk is too slow: send it again later";
-            self.refuse(from, key, draft, Code::Overloaded, text);
+            self.refuse_stalled(from, key, draft);
             return;
         }
         let dedupe = draft
@@ -266,7 +268,14 @@ impl Hub {
         text: &'static str,
     ) {
         let refusal = refusal(key, draft, code, text, "message");
-        self.send_refusal(from, key, &refusal, Reserve::Ack);
+        let reserve = Reserve::Message(draft_bytes(draft));
+        self.send_refusal(from, key, &refusal, reserve);
+    }
+
+    fn refuse_stalled(&mut self, from: Connection, key: &Key, draft: &Draft<'_>) {
+        self.counters.storage_stalled_total += 1;
+        let text = "the disk is too slow: send it again later";
+        self.refuse(from, key, draft, Code::Overloaded, text);
     }
 
     fn refuse_signal(&mut self, from: Connection, key: &Key, draft: &Draft<'_>) {

@@ -11,9 +11,18 @@ use crate::mail::Reserve;
 use crate::proto::{Code, Refusal, event};
 use crate::room::{Connection, Key, Link, Progress};
 use crate::slots::Slot;
-use crate::timers::ticks;
+use crate::timers::{Tick, ticks};
 use crate::ws::frame::{self, Opcode, payload_of};
 use std::borrow::Cow;
+
+/// How the log service keeps up, as it last said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    is_full: bool,
+    standstill_ms: Option<u64>,
+    /// Whether sends were refused in the turn before.
+    is_refusing: bool,
+}
 
 impl Hub {
     /// Takes what the log service has found.
@@ -32,22 +41,37 @@ impl Hub {
         }
     }
 
-    /// Notes whether the log service takes more.
-    pub(super) fn note_full(&mut self, is_full: bool) {
-        let now = self.now.tick();
-        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
+    /// Notes how the log service keeps up.
+    pub(super) fn look_at(&mut self, log: &impl LogPort) {
+        self.pace.is_full = log.is_full();
+        self.pace.standstill_ms = log.standstill_ms();
+    }
+
+    /// The same at the start of a turn. Says whether sends are refused from now on: who was held back is to be read.
+    pub fn begin_stall(&mut self, log: &impl LogPort) -> bool {
+        self.look_at(log);
+        let is_stalled = self.is_stalled();
+        !std::mem::replace(&mut self.pace.is_refusing, is_stalled) && is_stalled
+    }
+
+    /// When [`Hub::begin_stall`] is to be asked again, if nothing is kept until then.
+    pub(super) fn stall_tick(&self) -> Option<Tick> {
+        let standstill_ms = self.pace.standstill_ms.filter(|_| !self.pace.is_refusing)?;
+        let rest_ms =
+            STORE_STALL_MS.saturating_sub(u32::try_from(standstill_ms).unwrap_or(u32::MAX));
+        Some(self.now.tick() + ticks(rest_ms).max(1))
     }
 
     /// Whether so much waits for the disk that senders are not read.
     pub(super) fn is_log_full(&self) -> bool {
-        self.full_since.is_some()
+        self.pace.is_full
     }
 
     /// Whether the disk has stood still for so long that sends are refused.
     pub(super) fn is_stalled(&self) -> bool {
-        let oldest = self.unanswered.front().copied();
-        let since = [oldest, self.full_since].into_iter().flatten().min();
-        since.is_some_and(|since| self.now.tick() >= since + ticks(STORE_STALL_MS))
+        self.pace
+            .standstill_ms
+            .is_some_and(|standstill_ms| standstill_ms >= u64::from(STORE_STALL_MS))
     }
 
     /// At the home: a page of a log whose memory does not reach so far back.

@@ -39,7 +39,10 @@ impl Hub {
     /// The next tick at which something may be due.
     pub fn next_tick(&self) -> Option<Tick> {
         let late = self.late_reads.front().map(|(tick, _)| *tick);
-        [self.timers.next(), late].into_iter().flatten().min()
+        [self.timers.next(), late, self.stall_tick()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets a room's timer fire at `tick`, or before.

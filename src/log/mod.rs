@@ -73,6 +73,12 @@ pub trait LogPort {
         false
     }
 
+    /// For how long nothing of what waits was kept, or more waited than shall, in milliseconds; `None` where nothing
+    /// waits.
+    fn standstill_ms(&self) -> Option<u64> {
+        None
+    }
+
     /// The key under which ids are hashed, where they are remembered for longer than the process lives.
     fn id_key(&self) -> Option<HashKey> {
         None

@@ -55,6 +55,13 @@ impl LogPort for Port {
         }
     }
 
+    fn standstill_ms(&self) -> Option<u64> {
+        match self {
+            Port::Memory(port) => port.standstill_ms(),
+            Port::Store(port) => port.standstill_ms(),
+        }
+    }
+
     fn is_full(&self) -> bool {
         match self {
             Port::Memory(port) => port.is_full(),

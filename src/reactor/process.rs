@@ -106,6 +106,8 @@ impl Site for Process {
             Err("draining")
         } else if self.store.get().is_some_and(|desk| !desk.is_well()) {
             Err("the disk does not take messages")
+        } else if self.store.get().is_some_and(|desk| desk.is_stalled()) {
+            Err("the disk stands still")
         } else {
             Ok(())
         }

@@ -2,12 +2,12 @@
 
 use super::figures::Figures;
 use crate::hashing::HashKey;
-use crate::limits::{READ_QUEUE_COUNT_MAX, UNCOMMITTED_BYTES_MAX};
+use crate::limits::{READ_QUEUE_COUNT_MAX, STORE_STALL_MS, UNCOMMITTED_BYTES_MAX};
 use crate::log::{Answers, Found, LogPort, Read, Submission, Submitted};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Wakes a shard.
 pub type Ring = Box<dyn Fn(u16) + Send + Sync>;
@@ -17,6 +17,11 @@ pub struct Desk {
     submitted: Queue<Submitted>,
     /// Bytes that were submitted and are not committed.
     waiting_bytes: AtomicUsize,
+    began: Instant,
+    /// When something was committed, or began to wait, in milliseconds since `began`.
+    moved_ms: AtomicU64,
+    /// When more waited than shall.
+    filled_ms: AtomicU64,
     asked: Queue<(u16, Read)>,
     trays: Vec<Tray>,
     ring: Ring,
@@ -56,6 +61,9 @@ impl Desk {
         Desk {
             submitted: Queue::new(),
             waiting_bytes: AtomicUsize::new(0),
+            began: Instant::now(),
+            moved_ms: AtomicU64::new(0),
+            filled_ms: AtomicU64::new(0),
             asked: Queue::new(),
             trays: (0..shard_count).map(|_| Tray::default()).collect(),
             ring,
@@ -86,6 +94,42 @@ impl Desk {
     /// So many bytes of what was submitted are committed, or refused.
     pub fn committed(&self, bytes: usize) {
         self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.moved_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    fn wait(&self, bytes: usize) {
+        // Between reading and adding, others can only move these times forwards.
+        let waiting_bytes = self.waiting_bytes();
+        if waiting_bytes == 0 {
+            self.moved_ms.store(self.now_ms(), Ordering::Relaxed);
+        }
+        if waiting_bytes <= UNCOMMITTED_BYTES_MAX {
+            self.filled_ms.store(self.now_ms(), Ordering::Relaxed);
+        }
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// See [`LogPort::standstill_ms`].
+    pub fn standstill_ms(&self) -> Option<u64> {
+        let since_ms = match self.waiting_bytes() {
+            0 => return None,
+            bytes if bytes <= UNCOMMITTED_BYTES_MAX => self.moved_ms.load(Ordering::Relaxed),
+            _ => {
+                let moved_ms = self.moved_ms.load(Ordering::Relaxed);
+                moved_ms.min(self.filled_ms.load(Ordering::Relaxed))
+            }
+        };
+        Some(self.now_ms().saturating_sub(since_ms))
+    }
+
+    /// Whether the disk has stood still for so long that sends are refused.
+    pub fn is_stalled(&self) -> bool {
+        let standstill_ms = self.standstill_ms();
+        standstill_ms.is_some_and(|ms| ms >= u64::from(STORE_STALL_MS))
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Answers for shards. Each is woken once.
@@ -134,8 +178,7 @@ impl Desk {
 
 impl LogPort for StorePort {
     fn submit(&mut self, submission: Submission, unix_ms: u64) {
-        let bytes = submission.bytes();
-        self.desk.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.desk.wait(submission.bytes());
         let shard = self.shard;
         self.desk.submitted.put(Submitted {
             shard,
@@ -168,6 +211,10 @@ impl LogPort for StorePort {
 
     fn is_full(&self) -> bool {
         self.desk.waiting_bytes() > UNCOMMITTED_BYTES_MAX
+    }
+
+    fn standstill_ms(&self) -> Option<u64> {
+        self.desk.standstill_ms()
     }
 
     fn id_key(&self) -> Option<HashKey> {

@@ -9,6 +9,7 @@ mod book;
 mod client;
 mod commands;
 mod connection;
+mod disk;
 mod hostile;
 mod link;
 mod network;

@@ -3,13 +3,13 @@
 //! A shard takes a turn only when a reactor would wake it: for an edge of a socket, a new connection, mail, or the
 //! time that the engine asked for. A wake-up that the engine forgot to ask for is therefore missed here too.
 
+use crate::disk::{Disk, DiskLog};
 use crate::link::{Link, Quality, SharedLink, SimSocket};
 use crate::rng::Rng;
 use roomcast::counters::Counters;
 use roomcast::engine::{Engine, Now, Place, Settings, Site};
 use roomcast::hashing::HashKey;
 use roomcast::limits::MAIL_BYTES_MAX;
-use roomcast::log::MemoryLog;
 use roomcast::mail::Mail;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -32,6 +32,8 @@ pub struct Faults {
     pub slow_shards: u32,
     /// Longest time that mail takes, in milliseconds.
     pub mail_delay_ms_max: u64,
+    /// Whether there is a disk, which may come to stand still.
+    pub has_disk: bool,
 }
 
 /// The process around the shards.
@@ -72,7 +74,7 @@ impl Site for Process {
 }
 
 struct Shard {
-    engine: Engine<SimSocket, MemoryLog>,
+    engine: Engine<SimSocket, DiskLog>,
     links: Vec<SharedLink>,
     to_accept: VecDeque<SharedLink>,
     wake_at_ms: Option<u64>,
@@ -91,6 +93,7 @@ pub struct Network {
     faults: Faults,
     rng: Rng,
     process: Arc<Process>,
+    disk: Rc<Disk>,
     shards: Vec<Shard>,
     /// By sender, then by receiver.
     lanes: Vec<Vec<Lane>>,
@@ -104,6 +107,7 @@ impl Network {
             connection_count_max: settings.limits.connection_count_max,
         });
         let settings = Arc::new(settings);
+        let disk = Rc::new(Disk::new(faults.has_disk));
         let hash_key = HashKey::new((rng.bits(), rng.bits()));
         let shards = (0..shard_count).map(|shard| {
             let place = Place {
@@ -118,7 +122,7 @@ impl Network {
                     place,
                     Arc::clone(&settings),
                     Arc::clone(&process) as Arc<dyn Site>,
-                    MemoryLog::new(hash_key),
+                    DiskLog::new(&disk, hash_key),
                     hash_key,
                     seed,
                 ),
@@ -137,6 +141,7 @@ impl Network {
             faults,
             rng,
             process,
+            disk,
             shards,
             lanes,
         }
@@ -155,6 +160,7 @@ impl Network {
     ///
     /// An invariant of a shard does not hold after its turn.
     pub fn run(&mut self) -> Result<usize, String> {
+        self.disk.now_ms.set(self.now_ms);
         let mut turn_count = 0;
         for shard in self.rng.order(self.shards.len()) {
             self.arrive(shard);
@@ -204,6 +210,16 @@ impl Network {
     /// Whether every shard has nothing left to tell anybody.
     pub fn has_stopped(&self) -> bool {
         self.shards.iter().all(|shard| shard.engine.drained())
+    }
+
+    /// The disk under the shards.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Wakes every shard.
+    pub fn ring_all(&mut self) {
+        self.shards.iter_mut().for_each(|shard| shard.bell = true);
     }
 
     /// The process around the shards.

@@ -117,7 +117,7 @@ impl Plan {
             step_count: 130,
             step_ms_max: 1,
             jumps: 0,
-            named_count: 4,
+            named_count: 8,
             devices_per_user: 2,
             room_count: 1,
             hostile_count: 0,
@@ -229,6 +229,7 @@ fn faults(rng: &mut Rng) -> Faults {
         late_events: *rng.pick(&[0, 0, 200]),
         slow_shards: *rng.pick(&[0, 0, 300, 800]),
         mail_delay_ms_max: *rng.pick(&[0, 0, 10, 100]),
+        has_disk: false,
     }
 }
 

@@ -4,7 +4,9 @@ use crate::link::Quality;
 use crate::network::Faults;
 use crate::stage::Stage;
 use crate::told::{Log, Told};
-use roomcast::limits::Limits;
+use roomcast::limits::{
+    Limits, STORE_STALL_MS, UNCOMMITTED_BYTES_PER_CONNECTION_MAX, UNCOMMITTED_BYTES_UNIT,
+};
 use roomcast::ws::Opcode;
 
 /// A connection whose client's kernel takes only so many bytes.
@@ -360,6 +362,68 @@ fn a_reader_that_stalls_delays_nobody() {
                 "on shard {shard}"
             );
         }
+    }
+}
+
+#[test]
+fn who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused() {
+    // What is uncommitted has a bound for each connection, and a short message counts 4 KiB.
+    const COUNT_MAX: usize = UNCOMMITTED_BYTES_PER_CONNECTION_MAX / UNCOMMITTED_BYTES_UNIT;
+    for (shard, length, count, held_count) in [
+        (0, 10_000, 120, COUNT_MAX.div_ceil(3)),
+        (1, 10_000, 120, COUNT_MAX.div_ceil(3)),
+        (0, 1, 300, COUNT_MAX),
+        (1, 1, 300, COUNT_MAX),
+    ] {
+        let faults = Faults {
+            has_disk: true,
+            ..Faults::default()
+        };
+        let mut stage = Stage::with_faults(2, Limits::default(), faults, 1);
+        let ann = stage.enter(shard, "/ws?user=ann&room=a");
+        let bob = stage.enter(shard, "/ws?user=bob");
+        stage.told(ann);
+        stage.told(bob);
+        let content = "x".repeat(length);
+        let text = format!(r#"{{"type":"message","room_id":"a","content":"{content}"}}"#);
+        stage.net.disk().stand_still();
+        for _ in 0..count {
+            stage.say(ann, &text);
+        }
+        stage.wait(u64::from(STORE_STALL_MS) - 100);
+        let (waiting_count, waiting_bytes) = stage.net.disk().waiting();
+        assert_eq!(waiting_count, held_count, "{length} bytes on shard {shard}");
+        assert!(waiting_bytes < 2 * UNCOMMITTED_BYTES_PER_CONNECTION_MAX);
+        assert!(words(&stage.told(ann)).is_empty(), "nothing is kept yet");
+        assert!(stage.count(|counters| counters.uncommitted_full_total) > 0);
+        // Whoever sends nothing that is to be kept is served.
+        stage.say(bob, r#"{"type":"heartbeat"}"#);
+        assert_eq!(words(&stage.told(bob)), ["heartbeat"]);
+        stage.wait(200);
+        let refused = stage.told(ann);
+        assert_eq!(refused.len(), count - held_count);
+        let is_overloaded =
+            |told: &Told| matches!(told, Told::Error { code, .. } if code == "overloaded");
+        assert!(refused.iter().all(is_overloaded), "{refused:?}");
+        assert_eq!(
+            stage.count(|counters| counters.storage_stalled_total),
+            refused.len() as u64
+        );
+        // It may go on for long: nothing more comes to wait, and nobody is closed.
+        for _ in 0..count {
+            stage.say(ann, &text);
+        }
+        stage.wait(100_000);
+        assert_eq!(stage.told(ann).len(), count);
+        assert_eq!(stage.net.disk().waiting(), (waiting_count, waiting_bytes));
+        stage.net.disk().go_on();
+        stage.net.ring_all();
+        let told = stage.told(ann);
+        let is_ack = |told: &&Told| matches!(told, Told::Ack { .. });
+        assert_eq!(told.iter().filter(is_ack).count(), held_count);
+        assert!(numbers(&told).into_iter().eq(1..=held_count as u64));
+        stage.say(ann, &text);
+        assert_eq!(numbers(&stage.told(ann)), [held_count as u64 + 1]);
     }
 }
 
