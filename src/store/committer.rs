@@ -5,7 +5,9 @@ use super::room_for_more;
 use super::table::{SqliteReader, SqliteTable};
 use super::upkeep::{Retention, Upkeep};
 use crate::limits::STORE_RETRY_MS;
-use crate::log::{LogService, Submitted, TableError, look_up};
+use crate::log::{LogService, Submitted, Table, TableError, look_up};
+use crate::room::Key;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,10 +18,48 @@ const IDLE: Duration = Duration::from_secs(5);
 /// How often it looks for room on the disk while it works, and writes the high-water mark through.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// A table as the committer has it.
+pub trait Disk: Table {
+    /// Sees to it that the high-water mark is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    fn sync_mark(&self) -> io::Result<()>;
+
+    /// Does a small step of what is done in the background. Gives the logs that were trimmed, and up to where.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    fn tidy(&mut self, upkeep: &mut Upkeep) -> Result<Vec<(Key, u64)>, TableError>;
+
+    /// Stops in good order.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    fn close(self) -> Result<(), TableError>;
+}
+
+impl Disk for SqliteTable {
+    fn sync_mark(&self) -> io::Result<()> {
+        SqliteTable::sync_mark(self)
+    }
+
+    fn tidy(&mut self, upkeep: &mut Upkeep) -> Result<Vec<(Key, u64)>, TableError> {
+        upkeep.step(self.connection(), unix_ms())
+    }
+
+    fn close(self) -> Result<(), TableError> {
+        SqliteTable::close(self)
+    }
+}
+
 /// The thread that commits: everything that was submitted during one transaction goes into the next.
-pub struct Committer {
+pub struct Committer<D> {
     desk: Arc<Desk>,
-    service: LogService<SqliteTable>,
+    service: LogService<D>,
     upkeep: Upkeep,
     folder: PathBuf,
     /// When the disk was last looked at, and whether there was something to look for since.
@@ -27,14 +67,14 @@ pub struct Committer {
     retried: Instant,
 }
 
-impl Committer {
+impl<D: Disk> Committer<D> {
     /// A committer that has nothing to do yet.
     pub fn new(
         desk: Arc<Desk>,
-        service: LogService<SqliteTable>,
+        service: LogService<D>,
         retention: Retention,
         folder: PathBuf,
-    ) -> Committer {
+    ) -> Committer<D> {
         Committer {
             desk,
             service,
@@ -122,8 +162,7 @@ impl Committer {
         if self.service.failure().is_some() {
             return;
         }
-        let table = self.service.table_mut();
-        match self.upkeep.step(table.connection(), unix_ms()) {
+        match self.service.table_mut().tidy(&mut self.upkeep) {
             Ok(trimmed) => {
                 let told = trimmed
                     .iter()
@@ -160,3 +199,6 @@ pub fn unix_ms() -> u64 {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })
 }
+
+#[cfg(test)]
+mod tests;
