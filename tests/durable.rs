@@ -17,6 +17,7 @@ sharded!(
     history_pages_through_the_store,
     a_restored_backup_has_a_new_epoch,
     retention_trims_and_says_so,
+    what_is_older_than_its_days_is_trimmed,
 );
 
 /// Ends a server by `kill -9`, or in good order.
@@ -285,6 +286,50 @@ fn retention_trims_and_says_so(shards: u16) {
     let page = ann.ask(json!({"type": "history", "room_id": "log-1"}), "history");
     assert_eq!(page["more"], false);
     assert_eq!(page["messages"].as_array().map(Vec::len), Some(10));
+}
+
+fn what_is_older_than_its_days_is_trimmed(shards: u16) {
+    let folder = Folder::new("days");
+    let flags = ["--retain-days", "log-*=7"];
+    let server = folder.serve_with(shards, &flags);
+    let mut ann = server.client("ann");
+    let joined = ann.join("log-1");
+    ann.join("lobby");
+    for number in 0..10 {
+        ann.post("log-1", number);
+        ann.post("lobby", number);
+    }
+    let session = ann.session.clone();
+    stop(server);
+    // A minute more than seven days ago, and a quarter of an hour less.
+    for (bounds, minutes) in [
+        ("<= 4", 7 * 24 * 60 + 1),
+        ("BETWEEN 5 AND 6", 7 * 24 * 60 - 15),
+    ] {
+        folder.query(&format!(
+            "UPDATE messages SET unix_ms = unix_ms - {} WHERE seq_id {bounds}",
+            minutes * 60_000
+        ));
+    }
+    let server = folder.serve_with(shards, &flags);
+    let count = |room: &str| {
+        folder.query(&format!(
+            "SELECT count(*) FROM history WHERE room = '{room}'"
+        ))
+    };
+    common::until("old messages are trimmed", || count("log-1") == ["6"]);
+    assert_eq!(count("lobby"), ["10"], "for other rooms nothing was said");
+    let mut ann = Client::open(&server, &format!("?user=ann&session={session}"));
+    let late = rejoin(&mut ann, "log-1", since(&joined, 3));
+    assert_eq!(
+        (&late["recovered"], &late["reason"]),
+        (&json!(false), &json!("expired"))
+    );
+    let fine = rejoin(&mut ann, "log-1", since(&joined, 4));
+    assert_eq!(fine["recovered"], true);
+    assert_eq!(ann.take_seqs("log-1", 6), (5..=10).collect::<Vec<_>>());
+    assert_eq!(seq(&ann.post("log-1", "goes on")), 11);
+    assert_eq!(count("log-1"), ["7"], "what is younger stays");
 }
 
 #[test]

@@ -1,14 +1,17 @@
-//! A disk that is full or fails: sends are refused with a retryable error, nothing that was acknowledged is lost, and
-//! service returns without a restart. The full one is a small file system of its own, where the tests may mount one.
+//! A disk that is full, fails, or stands still: sends are refused with a retryable error, nothing that was acknowledged
+//! is lost, and service returns without a restart. For some of that the disk is a small file system of its own, where
+//! the tests may mount one.
 
 mod common;
 #[path = "common/store.rs"]
 mod store;
 
-use common::{Client, Server, json, seqs, until};
+use common::{Client, Server, Value, json, run_to_end, seqs, until};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 use store::{Folder, stop};
 
 /// A file system of 8 MiB on a folder, which ends with this value.
@@ -24,6 +27,56 @@ impl Volume<'_> {
         let is_mounted = mount.output().is_ok_and(|output| output.status.success());
         is_mounted.then_some(Volume(path))
     }
+}
+
+/// A disk in a file, with a file system that can be told to take no more writes for a while.
+struct Still<'a> {
+    volume: Volume<'a>,
+    image: PathBuf,
+}
+
+impl Still<'_> {
+    fn mount(path: &Path) -> Option<Still<'_>> {
+        fs::create_dir_all(path).expect("a folder");
+        let image = path.with_extension("image");
+        let file = fs::File::create(&image).expect("a file");
+        file.set_len(64 << 20).expect("a sparse file");
+        let is_mounted = runs(Command::new("mkfs.ext4").arg("-q").arg(&image))
+            && runs(
+                Command::new("mount")
+                    .args(["-o", "loop"])
+                    .arg(&image)
+                    .arg(path),
+            );
+        let volume = Volume(path);
+        let still = Still { volume, image };
+        is_mounted.then_some(still)
+    }
+
+    /// From now on whoever writes waits.
+    fn freeze(&self) -> Option<Frozen<'_>> {
+        let is_frozen = runs(Command::new("fsfreeze").arg("--freeze").arg(self.volume.0));
+        is_frozen.then_some(Frozen(self.volume.0))
+    }
+}
+
+impl Drop for Still<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.image);
+    }
+}
+
+/// A file system that stands still as long as this value is there. Who waits for it cannot even be killed before.
+struct Frozen<'a>(&'a Path);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        runs(Command::new("fsfreeze").arg("--unfreeze").arg(self.0));
+    }
+}
+
+fn runs(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 impl Drop for Volume<'_> {
@@ -154,4 +207,162 @@ fn a_database_that_cannot_be_written_refuses_and_comes_back() {
         assert_eq!(ann.take_seqs("r", 2), [1, 2]);
         stop(server);
     }
+}
+
+/// A server that gets an error for each write to a file, and not a signal, when its files may not grow.
+fn with_limited_files(folder: &Folder) -> Server {
+    let inner = folder.command(2, &[]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    Server::run(command)
+}
+
+/// Bounds what a server may write to its files, from now on.
+fn limit_files(server: &Server, bytes: Option<u64>) {
+    let id = i32::try_from(server.id()).ok().and_then(Pid::from_raw);
+    let limit = Rlimit {
+        current: bytes,
+        maximum: getrlimit(Resource::Fsize).maximum,
+    };
+    prlimit(id, Resource::Fsize, limit).expect("it is our process");
+}
+
+#[test]
+fn a_disk_that_fails_refuses_and_comes_back() {
+    let folder = Folder::new("failing");
+    let server = with_limited_files(&folder);
+    let mut ann = server.client("ann");
+    let joined = ann.join("r");
+    for number in 1..=3 {
+        ann.post("r", number);
+    }
+    let mut kept = 3;
+    for round in 0..3 {
+        limit_files(&server, Some(0));
+        let id = format!("round {round}");
+        let message = json!({"type": "message", "room_id": "r", "content": round, "id": id});
+        let error = ann.ask(message.clone(), "error");
+        assert_eq!(
+            (&error["code"], &error["retryable"], &error["id"]),
+            (&json!("storage"), &json!(true), &json!(id))
+        );
+        until("readiness is taken back", || readiness(&server) == 503);
+        let answer = server.get("/readyz");
+        assert!(answer.text().contains("disk"), "{}", answer.text());
+        limit_files(&server, None);
+        until("it is ready again", || readiness(&server) == 200);
+        kept += 1;
+        let ack = ann.ask(message, "ack");
+        assert_eq!(ack["seq_id"], kept, "{ack}");
+    }
+    let session = ann.session.clone();
+    // What was acknowledged is there after the worst end.
+    drop(server);
+    let server = folder.serve(1);
+    let mut ann = Client::open(&server, &format!("?user=ann&session={session}"));
+    let since = json!({"epoch": joined["epoch"], "seq_id": 0});
+    ann.ask(
+        json!({"type": "join", "room_id": "r", "since": since}),
+        "joined",
+    );
+    assert_eq!(
+        ann.take_seqs("r", kept),
+        (1..=kept as u64).collect::<Vec<_>>()
+    );
+    stop(server);
+}
+
+#[test]
+fn a_disk_that_stands_still_holds_senders_back_and_then_refuses() {
+    let folder = Folder::new("still");
+    let Some(disk) = Still::mount(folder.path()) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let server = folder.serve(2);
+    let mut ann = server.client("ann");
+    let mut bob = Client::open(&server, "");
+    ann.join("r");
+    ann.post("r", 0);
+    let Some(frozen) = disk.freeze() else {
+        println!("skipped: no file system can be frozen here");
+        return;
+    };
+    let began = Instant::now();
+    let text = "x".repeat(10_000);
+    for number in 0..120 {
+        ann.say(
+            json!({"type": "message", "room_id": "r", "content": text, "id": number.to_string()}),
+        );
+    }
+    until("it is held back", || {
+        server.metric("uncommitted_full_total") > 0
+    });
+    assert!(server.metric("store_waiting_bytes") < 2 << 20);
+    bob.barrier();
+    let refused = ann.take("error");
+    let took = began.elapsed();
+    assert_eq!(
+        (&refused["code"], &refused["retryable"]),
+        (&json!("overloaded"), &json!(true))
+    );
+    assert!(took >= Duration::from_secs(4), "{took:?}");
+    until("readiness is taken back", || readiness(&server) == 503);
+    bob.barrier();
+    drop(frozen);
+    until("it is ready again", || readiness(&server) == 200);
+    // Each was answered once: kept in the end, or refused.
+    let answers: Vec<Value> = (1..120).map(|_| ann.next_of(&["ack", "error"])).collect();
+    let (acks, errors): (Vec<Value>, Vec<Value>) = answers
+        .into_iter()
+        .partition(|answer| answer["type"] == "ack");
+    assert!(errors.iter().all(|error| error["code"] == "overloaded"));
+    assert!(acks.len() >= 64, "{}", acks.len());
+    assert!(seqs(&acks).into_iter().eq(2..acks.len() as u64 + 2));
+    ann.post("r", "after");
+    stop(server);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused_at_the_start() {
+    let folder = Folder::new("read-only");
+    stop(folder.serve(1));
+    let blocked = folder.path().join("roomcast.db").join("below");
+    let mut command = common::program();
+    command
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(&blocked);
+    let (status, _, err) = run_to_end(&mut command);
+    assert!(!status.success());
+    assert!(
+        err.contains("cannot use") && err.contains("--data"),
+        "{err}"
+    );
+    let is_mounted = runs(
+        Command::new("mount")
+            .arg("--bind")
+            .args([folder.path(), folder.path()]),
+    );
+    let volume = Volume(folder.path());
+    let is_read_only = is_mounted
+        && runs(
+            Command::new("mount")
+                .args(["-o", "remount,ro,bind"])
+                .arg(folder.path()),
+        );
+    if !is_read_only {
+        println!("skipped in part: nothing can be mounted here");
+        return;
+    }
+    let (status, _, err) = run_to_end(&mut folder.command(1, &[]));
+    assert!(!status.success());
+    assert!(
+        err.contains("cannot use") && err.contains("Read-only file system"),
+        "{err}"
+    );
+    drop(volume);
+    stop(folder.serve(1));
 }
