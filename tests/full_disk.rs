@@ -58,6 +58,24 @@ impl Still<'_> {
         let is_frozen = runs(Command::new("fsfreeze").arg("--freeze").arg(self.volume.0));
         is_frozen.then_some(Frozen(self.volume.0))
     }
+
+    /// From now on nobody can write to it, as when a disk has failed under a file system.
+    fn make_read_only(&self) -> bool {
+        let mut mount = Command::new("mount");
+        runs(mount.args(["-o", "remount,abort"]).arg(self.volume.0))
+    }
+
+    /// Mounts it anew, for writing.
+    fn mount_again(&self) -> bool {
+        let mut mount = Command::new("mount");
+        runs(Command::new("umount").arg(self.volume.0))
+            && runs(
+                mount
+                    .args(["-o", "loop"])
+                    .arg(&self.image)
+                    .arg(self.volume.0),
+            )
+    }
 }
 
 impl Drop for Still<'_> {
@@ -323,6 +341,48 @@ fn a_disk_that_stands_still_holds_senders_back_and_then_refuses() {
     assert!(acks.len() >= 64, "{}", acks.len());
     assert!(seqs(&acks).into_iter().eq(2..acks.len() as u64 + 2));
     ann.post("r", "after");
+    stop(server);
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_refuses_and_keeps_what_was_acknowledged() {
+    let folder = Folder::new("aborted");
+    let Some(disk) = Still::mount(folder.path()) else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let server = folder.serve(1);
+    let mut ann = server.client("ann");
+    ann.join("r");
+    for number in 1..=3 {
+        ann.post("r", number);
+    }
+    if !disk.make_read_only() {
+        println!("skipped: no file system can be made read-only here");
+        return;
+    }
+    let message = json!({"type": "message", "room_id": "r", "content": 4, "id": "four"});
+    for _ in 0..3 {
+        let error = ann.ask(message.clone(), "error");
+        assert_eq!(
+            (&error["code"], &error["retryable"]),
+            (&json!("storage"), &json!(true))
+        );
+    }
+    until("readiness is taken back", || readiness(&server) == 503);
+    let mut bob = Client::open(&server, "");
+    assert_eq!(bob.join("r")["seq_id"], 3);
+    let page = bob.ask(json!({"type": "history", "room_id": "r"}), "history");
+    let messages = page["messages"].as_array().expect("messages");
+    assert_eq!(seqs(messages), [1, 2, 3], "reading goes on");
+    let session = ann.session.clone();
+    drop(server);
+    assert!(disk.mount_again());
+    let server = folder.serve(1);
+    let mut ann = Client::open(&server, &format!("?user=ann&session={session}"));
+    assert_eq!(ann.join("r")["seq_id"], 3);
+    let ack = ann.ask(message, "ack");
+    assert_eq!((&ack["seq_id"], &ack["dup"]), (&json!(4), &json!(null)));
     stop(server);
 }
 
