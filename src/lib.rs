@@ -70,8 +70,8 @@
 //! * **The memory table keeps nothing**: without a disk the segments are the history, and a second copy would only halve
 //!   how far back they reach. History is lost at exit.
 //! * **Commit, then deliver and acknowledge.** On disk ([`store`]), answers of the log service come by mail: everything
-//!   that arrived during one transaction goes into the next. A shard never waits; while nothing is answered it holds
-//!   back who sends.
+//!   that arrived during one transaction goes into the next. A shard never waits; who has too
+//!   much unanswered is held back, and after five seconds in which nothing was kept refused.
 //! * **A member far behind reads from the disk**, a chunk at a time, which waits with its own replies but does not count
 //!   as one. It goes back to memory where the tail begins.
 //! * **Both sides of a private message** are kept in two transactions, of which the first notes that the second is owed:
