@@ -25,9 +25,10 @@ struct Log {
 }
 
 /// Where a log stood before an append of this batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Before {
     place: Place,
+    key: Key,
     head: Head,
     last_ms: u64,
 }
@@ -40,6 +41,8 @@ enum Health {
     Failed {
         error: TableError,
         suspects: Vec<Place>,
+        /// What the table says of these is not to be told: it may not be kept. In order.
+        unknown: Vec<Key>,
     },
 }
 
@@ -106,13 +109,19 @@ impl<T: Table> LogService<T> {
             self.fail(error);
         }
         let undo = std::mem::take(&mut self.undo);
-        if let Health::Failed { suspects, .. } = &mut self.health {
+        if let Health::Failed {
+            suspects, unknown, ..
+        } = &mut self.health
+        {
             for before in undo.iter().rev() {
                 suspects.push(before.place);
+                unknown.push(before.key.clone());
                 if let Some(log) = self.logs.get_mut(&before.place) {
                     (log.head, log.last_ms) = (before.head, before.last_ms);
                 }
             }
+            unknown.sort_unstable();
+            unknown.dedup();
             return answered
                 .into_iter()
                 .map(|(shard, answers)| (shard, self.refused(shard, answers)))
@@ -159,8 +168,11 @@ impl<T: Table> LogService<T> {
     /// Something failed that is not a batch: the table is to recover before anything else is kept.
     pub fn fail(&mut self, error: TableError) {
         if let Health::Well = self.health {
-            let suspects = Vec::new();
-            self.health = Health::Failed { error, suspects };
+            self.health = Health::Failed {
+                error,
+                suspects: Vec::new(),
+                unknown: Vec::new(),
+            };
         }
     }
 
@@ -248,6 +260,9 @@ impl<T: Table> LogService<T> {
     /// Reading needs no transaction, and goes on while nothing can be written.
     fn open(&mut self, place: Place, key: &Key, hint: Head, is_kept: bool) -> Outcome {
         let is_kept = is_kept && self.is_durable;
+        if is_kept && self.is_unknown(key) {
+            return Outcome::Refused;
+        }
         let known = match is_kept {
             true => self.table.open(key),
             false => Ok(None),
@@ -344,6 +359,7 @@ impl<T: Table> LogService<T> {
         self.table.append(&log.key, log.head.epoch, &entry)?;
         self.undo.push(Before {
             place,
+            key: log.key.clone(),
             head: log.head,
             last_ms: log.last_ms,
         });
@@ -352,7 +368,15 @@ impl<T: Table> LogService<T> {
         Ok(Outcome::Kept { seq, unix_ms })
     }
 
-    /// The same answers where everything is refused that would be in the failed transaction.
+    /// Whether a failed transaction has moved a log: where it stands is not known before the recovery.
+    fn is_unknown(&self, key: &Key) -> bool {
+        match &self.health {
+            Health::Well => false,
+            Health::Failed { unknown, .. } => unknown.binary_search(key).is_ok(),
+        }
+    }
+
+    /// The same answers where everything is refused that would be in the failed transaction, or was read from it.
     fn refused(&self, shard: u16, mut answers: Answers) -> Answers {
         for (request, outcome) in answers
             .submission
@@ -366,7 +390,8 @@ impl<T: Table> LogService<T> {
                     log.is_none_or(|log| log.ids.is_none())
                 }
                 Request::Note(_) => true,
-                Request::Open { .. } | Request::Close { .. } | Request::Trimmed { .. } => false,
+                Request::Open { key, is_kept, .. } => *is_kept && self.is_unknown(key),
+                Request::Close { .. } | Request::Trimmed { .. } => false,
             };
             if is_kept {
                 *outcome = Outcome::Refused;

@@ -314,6 +314,39 @@ fn what_was_kept_after_all_is_told_before_anything_else() {
 }
 
 #[test]
+fn where_a_failed_batch_has_left_a_log_is_not_told_before_the_recovery() {
+    let other = Slot {
+        index: 2,
+        generation: 1,
+    };
+    for (fate, head) in [(Fate::Lost, 1), (Fate::Kept, 2)] {
+        let mut service = service();
+        outcomes(&mut service, batch(&[None]), 100);
+        service.table_mut().fate = fate;
+        // The shard lets go of the room and makes it again, all within one transaction.
+        let mut submission = batch(&[None]);
+        let room = key(Space::Chat, "room");
+        submission.requests.push(Request::Close { log: LOG });
+        submission.requests.push(Request::Open {
+            log: other,
+            key: room.clone(),
+            hint: Head { epoch: 9, seq: 0 },
+            is_kept: true,
+        });
+        let expected = [Outcome::Refused, Outcome::Closed, Outcome::Refused];
+        assert_eq!(outcomes(&mut service, submission, 200), expected);
+        assert_eq!(open(&mut service, other, room.clone()), Outcome::Refused);
+        let elsewhere = open(&mut service, LOG, key(Space::Chat, "other"));
+        assert_ne!(elsewhere, Outcome::Refused, "others can be read");
+        service.recover().unwrap();
+        let Outcome::Opened(opened) = open(&mut service, other, room) else {
+            panic!("it has recovered");
+        };
+        assert_eq!(opened.head.seq, head, "{fate:?}");
+    }
+}
+
+#[test]
 fn reading_and_logs_in_memory_go_on_without_the_table() {
     let mut service = service();
     service.fail(TableError("the disk is full".into()));
