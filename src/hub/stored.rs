@@ -9,7 +9,7 @@ use crate::limits::{CHUNK_BYTES, CHUNK_COUNT_MAX, STORE_RETRY_MS, STORE_STALL_MS
 use crate::log::{Found, LogPort, Purpose, Read, Request, Span, Stretch, TableError};
 use crate::mail::Reserve;
 use crate::proto::{Code, Refusal, event};
-use crate::room::{Connection, Key, Link, Progress};
+use crate::room::{Connection, Key, Link, Membership, Progress, Room};
 use crate::slots::Slot;
 use crate::timers::{Tick, ticks};
 use crate::ws::frame::{self, Opcode, payload_of};
@@ -98,7 +98,6 @@ impl Hub {
         let Some(member) = room.members.get(link.member as usize) else {
             return false;
         };
-        let own = self.connection(to);
         let is_kept = match room.home() {
             Some(home) => home.is_kept,
             None => self.durable,
@@ -106,7 +105,6 @@ impl Hub {
         if !is_kept {
             return false;
         }
-        let is_cut = member.cut(room.key.space, own).own_messages;
         self.reads.push(Read {
             key: room.key.clone(),
             epoch: room.epoch,
@@ -117,10 +115,19 @@ impl Hub {
             },
             count_max: CHUNK_COUNT_MAX,
             bytes_max: CHUNK_BYTES,
-            without: if is_cut { self.client_number(own) } else { 0 },
+            without: self.left_out(room, member, to),
             purpose: Purpose::Chunk { to },
         });
         true
+    }
+
+    /// Whose messages are left out of a member's chunks: its own, where it does not want to see them.
+    fn left_out(&self, room: &Room, member: &Membership, to: Slot) -> u64 {
+        let own = self.connection(to);
+        match member.cut(room.key.space, own).own_messages {
+            true => self.client_number(own),
+            false => 0,
+        }
     }
 
     /// Connections whose reading failed may ask again.
@@ -215,9 +222,11 @@ impl Hub {
         let link = self.clients.membership(to.index, room, &self.rooms)?;
         let room = self.rooms.at(room)?;
         let member = room.members.get(link.member as usize)?;
+        // It may have joined anew, and want other messages than when it asked.
         let is_there = room.epoch == read.epoch
             && member.progress() == Progress::Lost
-            && member.had() == read.span.after;
+            && member.had() == read.span.after
+            && self.left_out(room, member, to) == read.without;
         is_there.then_some(link)
     }
 
