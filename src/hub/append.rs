@@ -11,7 +11,7 @@ use crate::log::{
 };
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
-use crate::room::{Connection, Key, Kind, Opening, Space};
+use crate::room::{Connection, Home, Key, Kind, Opening, Room, Space};
 use crate::slots::Slot;
 use crate::timers::ticks;
 use crate::ws::{Opcode, frame};
@@ -35,7 +35,10 @@ impl Hub {
         for (request, outcome) in submission.requests.iter().zip(outcomes) {
             match request {
                 Request::Open { log, key, .. } => self.opened(*log, key, outcome),
-                Request::Append(append) => self.appended(&submission, append, outcome),
+                Request::Append(append) => {
+                    self.appended(&submission, append, outcome);
+                    self.look_if_idle(append.log);
+                }
                 Request::Note(note) => self.noted(note, outcome),
                 Request::Close { .. } => {}
                 Request::Trimmed { log, seq } => self.trimmed(*log, *seq),
@@ -80,6 +83,15 @@ impl Hub {
                 // The answers to this one come before those to the next.
                 self.settle();
             }
+        }
+        self.look_if_idle(log);
+    }
+
+    /// Lets a room's timer look whether the room is still needed: what it waited for may have been all that kept it.
+    fn look_if_idle(&mut self, log: Slot) {
+        let room = self.rooms.get(log).filter(|room| room.members.is_empty());
+        if room.and_then(Room::home).is_some_and(Home::is_deserted) {
+            self.arm_room(log.index, self.now.tick() + 1);
         }
     }
 
