@@ -68,10 +68,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let interval = ticks(self.settings.limits.heartbeat_ms);
         let now = self.now.tick();
         let is_held_back = self.hub.is_held_back(slot);
+        let awaited_bytes = self.hub.awaited_bytes(slot);
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
-        if is_held_back {
+        let reply_bytes = peer.reply_bytes();
+        let is_awaiting =
+            reply_bytes < REPLY_BYTES_MAX && reply_bytes + awaited_bytes >= REPLY_BYTES_MAX;
+        if is_held_back || is_awaiting {
             // Time in which it is not read is not silence.
             peer.heard = now;
         }
