@@ -24,6 +24,8 @@ pub struct Book {
     pub event_count: u64,
     /// How much more may be said before everyone becomes brief, so that no run takes for ever.
     content_bytes_left: usize,
+    /// Time jumps, so that handshakes may take too long through nobody's fault.
+    pub has_jumps: bool,
     is_told: bool,
     last_conn: Conn,
     last_token: u64,
@@ -46,6 +48,7 @@ impl Book {
             trace: None,
             event_count: 0,
             content_bytes_left: content_bytes,
+            has_jumps: false,
             is_told,
             last_conn: 0,
             last_token: 0,

@@ -168,14 +168,15 @@ impl Client {
         let Some(connection) = self.connection.take() else {
             return Ok(());
         };
-        self.user = None;
+        let is_welcome = self.user.take().is_some();
+        let is_late = book.has_jumps && !is_welcome && close.is_none();
         self.rooms.clear();
         self.batch.clear();
         self.back_at_ms = now_ms + self.rng.below(300) as u64;
         book.note(Event::Ended {
             conn: connection.number,
             close,
-            is_strict: !connection.is_excused,
+            is_strict: !connection.is_excused && !is_late,
         })
     }
 
@@ -287,6 +288,7 @@ impl Client {
         match seen {
             Seen::Upgraded => Ok(()),
             Seen::Refused(503) => Ok(()),
+            Seen::Refused(408) if book.has_jumps => Ok(()),
             Seen::Refused(status) => Err(format!("c{conn} was refused with {status}")),
             Seen::Text(text) => {
                 let told = told::read(&text).map_err(|fault| format!("c{conn}: {fault}"))?;

@@ -184,6 +184,10 @@ impl Connection {
     /// The server sent what no server may send.
     pub fn read(&mut self, now_ms: u64, rng: &mut Rng) -> Result<Vec<Seen>, String> {
         let mut seen = Vec::new();
+        if self.link.borrow().has_crashed() {
+            self.is_excused = true;
+            self.pace = Pace::Eager;
+        }
         let count = match self.pace {
             Pace::Eager => usize::MAX,
             Pace::Slow { bytes_max } if rng.chance(500) => rng.between(1, bytes_max),

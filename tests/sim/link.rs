@@ -86,6 +86,7 @@ pub struct Link {
     /// The kernel has no memory for this socket just now.
     is_squeezed: bool,
     is_broken: bool,
+    has_crashed: bool,
     client_gone: bool,
     server_gone: bool,
     edges: Edges,
@@ -108,6 +109,7 @@ impl Link {
             wants_room: false,
             is_squeezed: false,
             is_broken: false,
+            has_crashed: false,
             client_gone: false,
             server_gone: false,
             edges: Edges::default(),
@@ -176,6 +178,32 @@ impl Link {
             readable: true,
             writable: true,
         };
+    }
+
+    /// The server's process, or its machine, is no more. What it sent last may be lost.
+    pub fn crash(&mut self) {
+        self.has_crashed = true;
+        self.is_broken = true;
+        let kept = self.rng.below(self.down.len() + 1);
+        self.down.keep(kept);
+    }
+
+    /// Whether the server's process has ended under it.
+    pub fn has_crashed(&self) -> bool {
+        self.has_crashed
+    }
+
+    /// The slot under which the server knows it.
+    pub fn slot(&self) -> Option<Slot> {
+        self.place.map(|(_, slot)| slot)
+    }
+
+    /// Forgets that there is room, which was not told yet or was about to be. Returns whether anyone waited for it.
+    pub fn lose_room(&mut self) -> bool {
+        let is_awaited = self.wants_room || self.edges.writable;
+        self.wants_room = false;
+        self.edges.writable = false;
+        is_awaited
     }
 
     /// Lets what has arrived by now be readable.
@@ -336,6 +364,9 @@ impl Link {
     fn server_drop(&mut self) {
         self.server_gone = true;
         self.edges = Edges::default();
+        if self.has_crashed {
+            return;
+        }
         if self.up.len() > 0 || self.flying.iter().any(|(_, bytes)| !bytes.is_empty()) {
             let kept = self.rng.below(self.down.len() + 1);
             self.down.keep(kept);

@@ -3,13 +3,17 @@
 //! A shard takes a turn only when a reactor would wake it: for an edge of a socket, a new connection, mail, or the
 //! time that the engine asked for. A wake-up that the engine forgot to ask for is therefore missed here too.
 
-use crate::disk::{Disk, DiskLog};
+use crate::disk::{Disk, SimPort};
 use crate::link::{Link, Quality, SharedLink, SimSocket};
+use crate::planted::{self, Planted};
 use crate::rng::Rng;
+use crate::table::{DiskFaults, Image};
 use roomcast::counters::Counters;
 use roomcast::engine::{Engine, Now, Place, Settings, Site};
 use roomcast::hashing::HashKey;
+use roomcast::hub::Restored;
 use roomcast::limits::MAIL_BYTES_MAX;
+use roomcast::log::MemoryLog;
 use roomcast::mail::Mail;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -32,8 +36,8 @@ pub struct Faults {
     pub slow_shards: u32,
     /// Longest time that mail takes, in milliseconds.
     pub mail_delay_ms_max: u64,
-    /// Whether there is a disk, which may come to stand still.
-    pub has_disk: bool,
+    /// The process ends after a turn, and another one starts on the same disk.
+    pub crashes: u32,
 }
 
 /// The process around the shards.
@@ -47,6 +51,15 @@ impl Process {
     /// Connections that are admitted now.
     pub fn connection_count(&self) -> u32 {
         self.connection_count.load(Ordering::Relaxed)
+    }
+}
+
+impl Process {
+    fn new(settings: &Settings) -> Process {
+        Process {
+            connection_count: AtomicU32::new(0),
+            connection_count_max: settings.limits.connection_count_max,
+        }
     }
 }
 
@@ -74,7 +87,7 @@ impl Site for Process {
 }
 
 struct Shard {
-    engine: Engine<SimSocket, DiskLog>,
+    engine: Engine<SimSocket, SimPort>,
     links: Vec<SharedLink>,
     to_accept: VecDeque<SharedLink>,
     wake_at_ms: Option<u64>,
@@ -90,61 +103,123 @@ struct Lane {
 pub struct Network {
     /// Milliseconds since the start.
     pub now_ms: u64,
+    pub crash_count: u32,
     faults: Faults,
+    planted: Option<Planted>,
     rng: Rng,
+    settings: Arc<Settings>,
     process: Arc<Process>,
-    disk: Rc<Disk>,
     shards: Vec<Shard>,
     /// By sender, then by receiver.
     lanes: Vec<Vec<Lane>>,
+    disk: Option<Disk>,
+    /// How far the clock of the day is off, in milliseconds; a restart may set it back.
+    unix_ms: u64,
+    /// What the processes before have counted.
+    counted_before: Counters,
 }
 
 impl Network {
     /// Shards without connections.
-    pub fn new(shard_count: u16, settings: Settings, faults: Faults, mut rng: Rng) -> Network {
-        let process = Arc::new(Process {
-            connection_count: AtomicU32::new(0),
-            connection_count_max: settings.limits.connection_count_max,
-        });
-        let settings = Arc::new(settings);
-        let disk = Rc::new(Disk::new(faults.has_disk));
-        let hash_key = HashKey::new((rng.bits(), rng.bits()));
-        let shards = (0..shard_count).map(|shard| {
-            let place = Place {
-                shard,
-                count: shard_count,
-            };
-            let mut seed = [0; 32];
-            seed.iter_mut()
-                .for_each(|byte| *byte = rng.bits().to_le_bytes()[0]);
-            Shard {
-                engine: Engine::new(
-                    place,
-                    Arc::clone(&settings),
-                    Arc::clone(&process) as Arc<dyn Site>,
-                    DiskLog::new(&disk, hash_key),
-                    hash_key,
-                    seed,
-                ),
-                links: Vec::new(),
-                to_accept: VecDeque::new(),
-                wake_at_ms: None,
-                bell: false,
-            }
-        });
-        let shards: Vec<Shard> = shards.collect();
-        let lanes = (0..shard_count)
+    pub fn new(shard_count: u16, settings: Settings, faults: Faults, rng: Rng) -> Network {
+        let process = Arc::new(Process::new(&settings));
+        let mut network = Network {
+            now_ms: 0,
+            crash_count: 0,
+            faults,
+            planted: None,
+            rng,
+            settings: Arc::new(settings),
+            process,
+            shards: Vec::new(),
+            lanes: Vec::new(),
+            disk: None,
+            unix_ms: UNIX_MS,
+            counted_before: Counters::default(),
+        };
+        network.start(shard_count, &[]);
+        network
+    }
+
+    /// Shards on a disk, with a bug if one is planted.
+    pub fn on_disk(mut self, faults: DiskFaults, planted: Option<Planted>) -> Network {
+        let shard_count = self.shard_count();
+        self.planted = planted;
+        self.disk = Some(Disk::new(shard_count, faults, planted, self.rng.fork()));
+        self.start(shard_count, &[]);
+        self
+    }
+
+    /// Makes shards that know of nothing but what was kept.
+    fn start(&mut self, shard_count: u16, names: &[Restored]) {
+        let hash_key = HashKey::new((self.rng.bits(), self.rng.bits()));
+        self.process = Arc::new(Process::new(&self.settings));
+        self.shards = (0..shard_count)
+            .map(|shard| self.make_shard(shard, shard_count, hash_key, names))
+            .collect();
+        self.lanes = (0..shard_count)
             .map(|_| (0..shard_count).map(|_| Lane::default()).collect())
             .collect();
-        Network {
-            now_ms: 0,
-            faults,
-            rng,
-            process,
-            disk,
-            shards,
-            lanes,
+    }
+
+    fn make_shard(
+        &mut self,
+        shard: u16,
+        count: u16,
+        hash_key: HashKey,
+        names: &[Restored],
+    ) -> Shard {
+        let mut seed = [0; 32];
+        seed.iter_mut()
+            .for_each(|byte| *byte = self.rng.bits().to_le_bytes()[0]);
+        let log = match &self.disk {
+            Some(disk) => disk.port(shard),
+            None => SimPort::Memory(MemoryLog::new(hash_key)),
+        };
+        let (settings, site) = (Arc::clone(&self.settings), Arc::clone(&self.process));
+        let mut engine = Engine::new(Place { shard, count }, settings, site, log, hash_key, seed);
+        names.iter().for_each(|name| engine.restore(name));
+        Shard {
+            engine,
+            links: Vec::new(),
+            to_accept: VecDeque::new(),
+            wake_at_ms: None,
+            bell: false,
         }
+    }
+
+    /// The process ends at once: memory, mail and sockets are gone. Another one starts on what the disk has.
+    pub fn crash(&mut self) {
+        self.crash_count += 1;
+        for shard in &self.shards {
+            let links = shard.links.iter().chain(&shard.to_accept);
+            links.for_each(|link| link.borrow_mut().crash());
+            self.counted_before.add(shard.engine.counters());
+        }
+        let before = &mut self.counted_before;
+        (before.rooms, before.users, before.log_bytes) = (0, 0, 0);
+        let still_ms = *self.rng.pick(&[0, 0, 100, 7_000]);
+        self.unix_ms = self.unix_ms + still_ms - 3_500;
+        let (shard_count, unix_ms) = (self.shard_count(), self.now().unix_ms);
+        let names = match &mut self.disk {
+            Some(disk) => disk.crash(shard_count, unix_ms),
+            None => Vec::new(),
+        };
+        self.start(shard_count, &names);
+    }
+
+    fn shard_count(&self) -> u16 {
+        u16::try_from(self.shards.len()).unwrap()
+    }
+
+    /// The disk under the shards, where there is one.
+    pub fn disk(&mut self) -> &mut Disk {
+        self.disk.as_mut().expect("a scene that put them on one")
+    }
+
+    /// What the next process would find on the disk, if there is one.
+    pub fn left_on_disk(&mut self) -> Option<Image> {
+        self.disk.as_mut().map(Disk::left)
     }
 
     /// A client connects; `shard` accepts it when it gets to it.
@@ -160,9 +235,12 @@ impl Network {
     ///
     /// An invariant of a shard does not hold after its turn.
     pub fn run(&mut self) -> Result<usize, String> {
-        self.disk.now_ms.set(self.now_ms);
-        let mut turn_count = 0;
+        let mut turn_count = usize::from(self.run_disk());
         for shard in self.rng.order(self.shards.len()) {
+            if self.rng.chance(self.faults.crashes) {
+                self.crash();
+                return Ok(1);
+            }
             self.arrive(shard);
             let is_spurious = self.rng.chance(self.faults.spurious_wakes);
             if is_spurious || (self.is_due(shard) && !self.rng.chance(self.faults.slow_shards)) {
@@ -174,9 +252,30 @@ impl Network {
         Ok(turn_count)
     }
 
-    /// Whether a shard has a reason to take a turn that it did not take.
+    /// Lets the disk do what is due, and wakes the shards that it has news for.
+    fn run_disk(&mut self) -> bool {
+        let Some(disk) = &mut self.disk else {
+            return false;
+        };
+        let is_busy = disk.run(self.now_ms);
+        if self.planted == Some(Planted::MistakesASlot) {
+            let shards = self.shards.iter().map(|shard| shard.links.as_slice());
+            planted::mistake_slots(disk.answers_mut(), &shards.collect::<Vec<_>>());
+        }
+        let bells = disk.take_bells();
+        for (number, shard) in self.shards.iter_mut().enumerate() {
+            shard.bell |= bells & 1 << number != 0;
+        }
+        is_busy
+    }
+
+    /// Whether a shard has a reason to take a turn that it did not take, or the disk something to do.
     pub fn is_late(&self) -> bool {
-        (0..self.shards.len()).any(|shard| self.is_due(shard))
+        let is_disk_due = self
+            .disk
+            .as_ref()
+            .is_some_and(|disk| disk.is_due(self.now_ms));
+        is_disk_due || (0..self.shards.len()).any(|shard| self.is_due(shard))
     }
 
     /// When something happens by itself next.
@@ -186,12 +285,16 @@ impl Network {
         let arrivals = links.filter_map(|link| link.borrow().next_arrival());
         let lanes = self.lanes.iter().flatten();
         let mail = lanes.filter_map(|lane| lane.batches.front().map(|(arrival, _, _)| *arrival));
-        wakes.chain(arrivals).chain(mail).min()
+        let disk = self.disk.as_ref().and_then(Disk::next_ms);
+        wakes.chain(arrivals).chain(mail).chain(disk).min()
     }
 
     /// From now on nothing goes wrong any more.
     pub fn calm(&mut self) {
         self.faults = Faults::default();
+        if let Some(disk) = &mut self.disk {
+            disk.calm(self.now_ms);
+        }
         for shard in &self.shards {
             let links = shard.links.iter().chain(&shard.to_accept);
             links.for_each(|link| link.borrow_mut().calm());
@@ -212,24 +315,15 @@ impl Network {
         self.shards.iter().all(|shard| shard.engine.drained())
     }
 
-    /// The disk under the shards.
-    pub fn disk(&self) -> &Disk {
-        &self.disk
-    }
-
-    /// Wakes every shard.
-    pub fn ring_all(&mut self) {
-        self.shards.iter_mut().for_each(|shard| shard.bell = true);
-    }
-
     /// The process around the shards.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// What each shard counted.
+    /// What each shard counted, and those of processes before.
     pub fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.shards.iter().map(|shard| shard.engine.counters())
+        let before = std::iter::once(&self.counted_before);
+        before.chain(self.shards.iter().map(|shard| shard.engine.counters()))
     }
 
     /// Connections of each shard.
@@ -240,7 +334,7 @@ impl Network {
     fn now(&self) -> Now {
         Now {
             mono_ms: self.now_ms,
-            unix_ms: UNIX_MS + self.now_ms,
+            unix_ms: self.unix_ms + self.now_ms,
         }
     }
 
@@ -288,7 +382,11 @@ impl Network {
             wake_at_ms,
             ..
         } = &mut self.shards[shard];
+        let link_count = links.len();
         links.retain(|link| !link.borrow().is_over());
+        if self.planted == Some(Planted::LosesAWakeUp) && links.len() < link_count {
+            planted::lose_a_wake_up(links);
+        }
         *wake_at_ms = engine
             .timeout_ms(now)
             .map(|timeout_ms| now.mono_ms + timeout_ms);
@@ -342,9 +440,12 @@ impl Network {
 
     fn send_mail(&mut self, shard: usize) {
         for to in (0..self.shards.len()).filter(|to| *to != shard) {
-            let mail = self.shards[shard]
+            let mut mail = self.shards[shard]
                 .engine
                 .outgoing(u16::try_from(to).unwrap());
+            if self.planted == Some(Planted::ResumesOneOff) {
+                mail.iter_mut().for_each(planted::resume_one_off);
+            }
             if mail.is_empty() {
                 continue;
             }

@@ -6,6 +6,7 @@ use crate::link::Quality;
 use crate::network::Faults;
 use crate::oracle::Excuses;
 use crate::rng::Rng;
+use crate::table::DiskFaults;
 use roomcast::engine::Settings;
 use roomcast::http::Endpoints;
 use roomcast::limits::Limits;
@@ -58,6 +59,8 @@ pub struct Plan {
     pub step_count: usize,
     /// Longest time of a step, in milliseconds.
     pub step_ms_max: usize,
+    /// How bad the disk is, where there is one.
+    pub disk: Option<DiskFaults>,
     /// How often the clock jumps, in cases of 1000.
     pub jumps: u32,
     pub named_count: usize,
@@ -112,6 +115,7 @@ impl Plan {
             },
             faults: Faults {
                 mail_delay_ms_max: 300,
+                crashes: self.faults.crashes,
                 ..Faults::default()
             },
             step_count: 130,
@@ -133,11 +137,26 @@ impl Plan {
     }
 
     fn usual(rng: &mut Rng) -> Plan {
-        let weights = weights(rng);
+        let disk = rng.chance(500).then(|| disk(rng));
+        let crashes = match disk {
+            Some(_) => *rng.pick(&[0, 2, 5, 20]),
+            None => 0,
+        };
+        let mut weights = weights(rng);
+        if crashes > 0 {
+            // Who comes back joins again, and repeats what was not acknowledged.
+            (weights[0], weights[3]) = (weights[0].max(20), weights[3].max(15));
+        }
+        // A relay loses what it held; that nobody missed anything can only be said of one that lives on.
+        let relay_counts: &[usize] = if crashes > 0 { &[0] } else { &[0, 0, 2, 4] };
         Plan {
+            disk,
             shard_count: *rng.pick(&[1, 1, 2, 2, 3]),
             limits: limits(rng),
-            faults: faults(rng),
+            faults: Faults {
+                crashes,
+                ..faults(rng)
+            },
             step_count: *rng.pick(&[200, 400, 700]),
             step_ms_max: *rng.pick(&[1, 5, 20, 60]),
             jumps: *rng.pick(&[0, 0, 2, 20]),
@@ -145,7 +164,7 @@ impl Plan {
             guest_count: rng.below(3),
             devices_per_user: *rng.pick(&[1, 1, 2, 3]),
             room_count: *rng.pick(&[1, 1, 2, 4]),
-            relay_count: *rng.pick(&[0, 0, 2, 4]),
+            relay_count: *rng.pick(relay_counts),
             echo_count: *rng.pick(&[0, 0, 1]),
             hostile_count: *rng.pick(&[0, 0, 1, 3]),
             weights,
@@ -185,6 +204,15 @@ impl Plan {
                 || self.limits.rooms_per_connection_max < 100,
             few_names: self.limits.name_count_max < 1000,
             strict_stalls: self.limits.stalled_bytes_max < 1 << 20,
+            is_durable: self.disk.is_some(),
+            // To a server that stood still it looks as if the disk had.
+            slow_disk: self
+                .disk
+                .is_some_and(|disk| disk.commit_ms_max > 1_000 || self.jumps > 0),
+            has_jumps: self.jumps > 0,
+            failing_disk: self
+                .disk
+                .is_some_and(|disk| disk.commits + disk.writes + disk.reads > 0),
         }
     }
 
@@ -229,7 +257,22 @@ fn faults(rng: &mut Rng) -> Faults {
         late_events: *rng.pick(&[0, 0, 200]),
         slow_shards: *rng.pick(&[0, 0, 300, 800]),
         mail_delay_ms_max: *rng.pick(&[0, 0, 10, 100]),
-        has_disk: false,
+        crashes: 0,
+    }
+}
+
+fn disk(rng: &mut Rng) -> DiskFaults {
+    let is_failing = rng.chance(400);
+    let mut often = |per_mille: &[u32]| if is_failing { *rng.pick(per_mille) } else { 0 };
+    let (commits, writes) = (often(&[0, 30, 200]), often(&[0, 0, 20]));
+    let (recoveries, reads) = (often(&[0, 0, 500]), often(&[0, 100]));
+    DiskFaults {
+        commits,
+        writes,
+        recoveries,
+        reads,
+        commit_ms_max: *rng.pick(&[0, 0, 5, 50, 400, 8_000]),
+        read_ms_max: *rng.pick(&[0, 0, 20, 300]),
     }
 }
 

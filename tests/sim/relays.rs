@@ -97,6 +97,7 @@ impl Relay {
         for seen in connection.read(now_ms, &mut self.rng)? {
             match seen {
                 Seen::Upgraded | Seen::Refused(503) => {}
+                Seen::Refused(408) if book.has_jumps => {}
                 Seen::Refused(status) => return Err(format!("c{conn} was refused with {status}")),
                 Seen::Text(text) => book.note(Event::Heard {
                     conn,

@@ -4,6 +4,7 @@ use crate::connection::{Connection, Pace, Seen, Stage as Life};
 use crate::link::Quality;
 use crate::network::{Faults, Network};
 use crate::rng::Rng;
+use crate::table::DiskFaults;
 use crate::told::{self, Told};
 use roomcast::counters::Counters;
 use roomcast::engine::Settings;
@@ -57,6 +58,15 @@ impl Stage {
             net: Network::new(shard_count, settings, faults, rng.fork()),
             rng,
             seats: Vec::new(),
+        }
+    }
+
+    /// The same on a disk.
+    pub fn on_disk(shard_count: u16, limits: Limits, disk: DiskFaults, seed: u64) -> Stage {
+        let stage = Stage::with_faults(shard_count, limits, Faults::default(), seed);
+        Stage {
+            net: stage.net.on_disk(disk, None),
+            ..stage
         }
     }
 

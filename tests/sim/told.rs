@@ -13,6 +13,16 @@ pub enum Log {
     Inbox(String),
 }
 
+impl Log {
+    /// Whether a server with a disk keeps it there. Of guests nothing is kept.
+    pub fn is_durable(&self) -> bool {
+        match self {
+            Log::Room(_) => true,
+            Log::Inbox(user) => !user.starts_with("guest-"),
+        }
+    }
+}
+
 /// A position in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {

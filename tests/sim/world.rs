@@ -9,10 +9,12 @@ use crate::link::Quality;
 use crate::network::Network;
 use crate::oracle::{Event, Oracle};
 use crate::plan::Plan;
+use crate::planted::Planted;
 use crate::relays::Relay;
 use crate::rng::Rng;
 use crate::told::Log;
 use roomcast::counters::Counters;
+use roomcast::limits::KEPT_HOLD_MS;
 use std::collections::BTreeSet;
 
 /// Steps after which a world that has to come to rest is taken to be running in circles.
@@ -35,16 +37,19 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a seed. With `is_told` everything that happens is printed.
-    pub fn new(seed: u64, is_told: bool) -> World {
+    /// The world of a seed, with a bug if one is planted. With `is_told` everything that happens is printed.
+    pub fn new(seed: u64, planted: Option<Planted>, is_told: bool) -> World {
         let mut rng = Rng::new(seed);
         let plan = Plan::new(&mut rng);
-        World::of_plan(plan, rng, is_told)
+        World::of_plan(plan, planted, rng, is_told)
     }
 
     /// The world of a plan.
-    pub fn of_plan(plan: Plan, mut rng: Rng, is_told: bool) -> World {
-        let net = Network::new(plan.shard_count, plan.settings(), plan.faults, rng.fork());
+    pub fn of_plan(plan: Plan, planted: Option<Planted>, mut rng: Rng, is_told: bool) -> World {
+        let mut net = Network::new(plan.shard_count, plan.settings(), plan.faults, rng.fork());
+        if let Some(disk) = plan.disk {
+            net = net.on_disk(disk, planted);
+        }
         let personas = (0..plan.named_count).map(|number| Persona {
             name: format!("user-{number}"),
             secret: rng.chance(850).then(|| format!("secret-of-user-{number}")),
@@ -69,13 +74,14 @@ impl World {
             relays.extend((0..plan.relay_count).map(|_| Relay::new("relay", false, rng.fork())));
         }
         relays.extend((0..plan.echo_count).map(|_| Relay::echo(rng.fork())));
-        let book = Book::new(
+        let mut book = Book::new(
             Oracle::new(plan.excuses()),
             personas,
             rooms,
             plan.content_bytes,
             is_told,
         );
+        book.has_jumps = plan.jumps > 0;
         book.tell(|| format!("{plan:#?}"));
         World {
             plan,
@@ -133,6 +139,9 @@ impl World {
             .map(|counters| counters.log_evictions_total);
         self.book.oracle.was_evicted = evictions.sum::<u64>() > 0;
         self.book.note(Event::Done)?;
+        if let Some(image) = self.net.left_on_disk() {
+            self.book.oracle.check_kept(&image)?;
+        }
         if self.plan.is_stopped {
             self.stop()?;
         } else {
@@ -158,7 +167,12 @@ impl World {
         for hostile in &mut self.hostiles {
             hostile.step(plan, net, book)?;
         }
-        self.net.run().map(|_| ())
+        let crash_count = self.net.crash_count;
+        self.net.run()?;
+        if self.net.crash_count > crash_count {
+            self.book.tell(|| "crash".to_owned());
+        }
+        Ok(())
     }
 
     /// From here on the network is good, everyone reads, and nobody means harm.
@@ -298,6 +312,7 @@ impl World {
         let end_ms = self.net.now_ms
             + u64::from(limits.close_ms)
             + u64::from(limits.room_hold_ms + limits.presence_debounce_ms)
+            + u64::from(KEPT_HOLD_MS)
             + 10_000;
         while let Some(due_ms) = self.net.next_ms().filter(|due_ms| *due_ms <= end_ms) {
             self.net.now_ms = due_ms.max(self.net.now_ms + 1);
@@ -351,8 +366,13 @@ impl World {
             self.net.connect(shard, Quality::IDEAL).borrow_mut().reset();
         }
         self.rest()?;
+        let left = self.net.left_on_disk();
+        // A claim that was refused may have been kept: its name is held until the next start, and then as any other.
+        let left = left.filter(|_| !self.plan.excuses().failing_disk);
+        let user_count = left.map_or(0, |image| image.user_count());
         match sum(&self.net) {
-            (0, 0, 0) => Ok(()),
+            (0, 0, 0) if user_count == 0 => Ok(()),
+            (0, 0, 0) => Err(format!("{user_count} names are left on the disk")),
             left => Err(format!("rooms, users and bytes are left: {left:?}")),
         }
     }

@@ -477,7 +477,12 @@ impl Chat {
         }
         if self.user.is_none() && request == "hello" {
             self.is_refused = true;
-            let is_known = code == "name_taken" || (code == "overloaded" && excuses.few_names);
+            let is_known = match code {
+                "name_taken" => true,
+                "overloaded" => excuses.few_names,
+                "storage" => excuses.failing_disk,
+                _ => false,
+            };
             return if is_known {
                 Ok(())
             } else {
@@ -511,6 +516,13 @@ impl Chat {
     fn is_right(&self, open: &Open, code: &str, logs: &Logs, excuses: &Excuses) -> bool {
         match (&open.asked, code) {
             (Asked::Wrong { codes }, _) => codes.contains(&code),
+            (Asked::Message { .. } | Asked::History { .. }, "storage") => excuses.failing_disk,
+            (
+                Asked::Message {
+                    to: Log::Room(_), ..
+                },
+                "overloaded",
+            ) => excuses.slow_disk || excuses.failing_disk,
             (Asked::Join { .. }, "too_many_rooms") => excuses.few_rooms,
             (
                 Asked::Message {

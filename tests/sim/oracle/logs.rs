@@ -12,9 +12,9 @@ const EAGER_TAIL_BYTES_MIN: usize = 100_000;
 
 /// One content that was sent, once or more often, always as the same.
 #[derive(Clone, Debug)]
-struct Sending {
-    user: String,
-    to: Log,
+pub(super) struct Sending {
+    pub user: String,
+    pub to: Log,
     id: Option<String>,
     metadata: Option<String>,
     is_signal: bool,
@@ -23,28 +23,28 @@ struct Sending {
 
 /// What a number means.
 #[derive(Clone, Debug)]
-struct Fact {
-    message: Message,
+pub(super) struct Fact {
+    pub message: Message,
     bytes: usize,
 }
 
 /// What an `ack` said of a number.
 #[derive(Clone, Debug)]
-struct Given {
-    user: String,
-    id: String,
-    timestamp: u64,
+pub(super) struct Given {
+    pub user: String,
+    pub id: String,
+    pub timestamp: u64,
     was_first: bool,
 }
 
 /// One life of a log.
 #[derive(Debug, Default)]
-struct Life {
-    facts: BTreeMap<u64, Fact>,
-    given: BTreeMap<u64, Given>,
+pub(super) struct Life {
+    pub facts: BTreeMap<u64, Fact>,
+    pub given: BTreeMap<u64, Given>,
     by_content: BTreeMap<String, u64>,
     by_id: BTreeMap<(String, String), u64>,
-    head: u64,
+    pub head: u64,
 }
 
 /// What is known of a user.
@@ -78,11 +78,11 @@ struct Loss {
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub struct Logs {
-    sendings: BTreeMap<String, Sending>,
+    pub(super) sendings: BTreeMap<String, Sending>,
     attempts: BTreeMap<(String, Log, String), u32>,
     /// By user and `id`.
     contents: BTreeMap<(String, String), String>,
-    lives: BTreeMap<(Log, String), Life>,
+    pub(super) lives: BTreeMap<(Log, String), Life>,
     users: BTreeMap<String, User>,
     skipped: Vec<Skipped>,
     losses: Vec<Loss>,
@@ -308,6 +308,9 @@ impl Logs {
         self.skipped
             .iter()
             .try_for_each(|skip| self.check_skip(skip))?;
+        if excuses.is_durable {
+            self.check_durable()?;
+        }
         if was_evicted {
             return Ok(());
         }
@@ -322,6 +325,21 @@ impl Logs {
         }
         last.values()
             .try_for_each(|loss| self.check_loss(loss, excuses))
+    }
+
+    /// What is on a disk is not lost, and its numbering stays.
+    fn check_durable(&self) -> Result<(), String> {
+        let mut losses = self.losses.iter();
+        if let Some(loss) = losses.find(|loss| loss.log.is_durable()) {
+            return Err(format!("{loss:?}, of a log on disk"));
+        }
+        let epochs = self.lives.keys().zip(self.lives.keys().skip(1));
+        for ((log, epoch), (next_log, next_epoch)) in epochs {
+            if log == next_log && log.is_durable() {
+                return Err(format!("{log:?} has epochs {epoch} and {next_epoch}"));
+            }
+        }
+        Ok(())
     }
 
     fn check_skip(&self, skip: &Skipped) -> Result<(), String> {

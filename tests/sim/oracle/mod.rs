@@ -6,15 +6,18 @@
 //! | `logs` | within one log a number means one message, and an `id` one number, for everyone and for ever |
 //! | `reader` | one connection gets a log's messages one after the other, each once, or is told what it does not get |
 //! | `chat` | every command gets its one answer, and nobody gets what is not theirs |
+//! | `kept` | what anyone has seen, or has an `ack` for, is on the disk once, under its number |
 //! | `relay` | a relay's frames come to all others in one order, as they are |
 
 mod chat;
+mod kept;
 mod logs;
 mod reader;
 mod relay;
 #[cfg(test)]
 mod tests;
 
+use crate::table::Image;
 use crate::told::{Log, Position, Told};
 use chat::Chat;
 use logs::Logs;
@@ -137,6 +140,14 @@ pub struct Excuses {
     pub few_names: bool,
     /// Stalled readers are closed early.
     pub strict_stalls: bool,
+    /// What anyone has seen, or has an `ack` for, is kept for good.
+    pub is_durable: bool,
+    /// The disk may be so slow that sends are refused.
+    pub slow_disk: bool,
+    /// The disk may refuse.
+    pub failing_disk: bool,
+    /// Time jumps, so that what should take moments may take too long.
+    pub has_jumps: bool,
 }
 
 /// See the [module](self).
@@ -304,12 +315,23 @@ impl Oracle {
         let is_known = match close {
             Some(1001) => self.is_stopping,
             Some(4200) => self.excuses.strict_stalls,
+            // Its claim was not kept in time.
+            Some(4100) => self.excuses.slow_disk || self.excuses.has_jumps,
             Some(_) | None => false,
         };
         if is_strict && !is_refused && !is_known {
             return Err(format!("c{conn} was ended with {close:?} without a reason"));
         }
         Ok(())
+    }
+
+    /// Compares what is on the disk with what was seen.
+    ///
+    /// # Errors
+    ///
+    /// A promise was broken.
+    pub fn check_kept(&self, image: &Image) -> Result<(), String> {
+        kept::check(image, &self.logs)
     }
 
     fn done(&mut self) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! Whether the oracle sees anything: what a good run has shown is falsified in one place, and has to be refused.
 
 use super::{Asked, Conn, Event, Oracle};
+use crate::network::Faults;
 use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::told::{Log, Told};
@@ -21,6 +22,8 @@ fn plan(rng: &mut Rng) -> Plan {
     Plan {
         shard_count: 2,
         limits,
+        faults: Faults::default(),
+        disk: None,
         step_count: 150,
         step_ms_max: 20,
         jumps: 0,
@@ -48,7 +51,7 @@ fn oracle() -> Oracle {
 /// What was seen in that run.
 fn trace() -> Vec<Event> {
     let mut rng = Rng::new(7);
-    let mut world = World::of_plan(plan(&mut rng), rng, false);
+    let mut world = World::of_plan(plan(&mut rng), None, rng, false);
     world.keep_trace();
     world.run().unwrap();
     world.trace().to_vec()
