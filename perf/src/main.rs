@@ -8,10 +8,11 @@
 //!     --server target/release/roomcast --server bare --rounds 5
 //! target/release/roomcast-perf echo --depth 16 --server target/release/roomcast --server bare
 //! target/release/roomcast-perf idle --members 1000,5000,18000
+//! target/release/roomcast-perf durable --rounds 3
 //! ```
 //!
 //! A [`crowd`] is all client connections on one poll, and a [`load`] what they do in a [`room`]; [`fanout`],
-//! [`stalled`], [`churn`], [`echo`] and [`idle`] are the measurements, which give [`figures`]; [`server`] starts what is
+//! [`stalled`], [`churn`], [`echo`], [`idle`] and [`durable`] are the measurements, which give [`figures`]; [`server`] starts what is
 //! measured; [`peers`] are what to compare with, of which [`bare`](peers::bare) is the limit; [`compare`] does all of
 //! it. On a machine that has other things to do, `chrt -f 1` before the command keeps both sides' cores for them.
 //! `perf/README.md` tells how to read what comes out.
@@ -26,6 +27,7 @@ mod cores;
 mod crowd;
 mod deflate;
 mod destination;
+mod durable;
 mod echo;
 mod fanout;
 mod figures;
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Arrivals(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
             churn::arrivals(&it.plan(one.room.clone()), server)
         }),
+        Command::Durable(it) => beside_memory(it),
         Command::Serve { peer } => peer.serve().map(|()| ExitCode::SUCCESS),
     };
     match result {
@@ -111,6 +114,29 @@ fn take_turns(
         }
     }
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    show(&Report { command, columns }, common)
+}
+
+/// Lets roomcast with a data folder and roomcast in memory take turns, and shows what came of it.
+fn beside_memory(durable: &args::Durable) -> io::Result<ExitCode> {
+    cores::raise_descriptor_limit()?;
+    let (plan, common) = (durable.plan()?, &durable.common);
+    let columns = [("--data", true), ("--memory", false)];
+    let mut columns = columns.map(|(name, is_durable)| {
+        let (name, rounds) = (name.into(), Vec::new());
+        (Column { name, rounds }, is_durable)
+    });
+    let mut rates = Vec::new();
+    for round in 1..=common.rounds {
+        for (column, is_durable) in &mut columns {
+            eprintln!("round {round} of {}: {}", common.rounds, column.name);
+            column
+                .rounds
+                .push(durable::run(&plan, *is_durable, &mut rates)?);
+        }
+    }
+    let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let columns = columns.map(|(column, _)| column).into();
     show(&Report { command, columns }, common)
 }
 

@@ -52,6 +52,17 @@ pub struct Setting {
     pub shard_count: u16,
     /// More arguments for roomcast.
     pub arguments: Vec<String>,
+    /// Where roomcast keeps messages.
+    pub storage: Storage,
+}
+
+/// Where roomcast keeps messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Nowhere but in memory.
+    Memory,
+    /// In this folder.
+    Data(PathBuf),
 }
 
 /// A server that runs.
@@ -246,7 +257,6 @@ fn roomcast(path: &PathBuf, setting: &Setting) -> Command {
     command.args([
         "--listen",
         "127.0.0.1:0",
-        "--memory",
         "--raw",
         "--echo",
         "--log",
@@ -254,6 +264,10 @@ fn roomcast(path: &PathBuf, setting: &Setting) -> Command {
         "--shards",
     ]);
     command.arg(setting.shard_count.to_string());
+    match &setting.storage {
+        Storage::Memory => command.arg("--memory"),
+        Storage::Data(folder) => command.arg("--data").arg(folder),
+    };
     command.args(&setting.arguments);
     command
 }

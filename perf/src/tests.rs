@@ -32,6 +32,7 @@ fn running(address: SocketAddr) -> Server {
         client_cores: Vec::new(),
         shard_count: 1,
         arguments: Vec::new(),
+        storage: crate::server::Storage::Memory,
     };
     Server::start(&Choice::Running(running), &setting).unwrap()
 }

@@ -9,7 +9,7 @@ use super::Endpoint;
 use crate::ledger::Audience;
 use crate::limits;
 use crate::room::{Dialect, Room};
-use crate::server::{Choice, Running, Setting};
+use crate::server::{Choice, Running, Setting, Storage};
 
 /// What all measurements have in common.
 #[derive(Clone, Debug, Args)]
@@ -148,6 +148,7 @@ impl Common {
             client_cores: self.client_cores.clone(),
             shard_count: self.shards,
             arguments: self.server_arg.clone(),
+            storage: Storage::Memory,
         }
     }
 }

@@ -4,6 +4,7 @@ mod common;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use crate::load::{Pace, Shape};
 use crate::peers::Peer;
 use crate::room::Room;
-use crate::{churn, echo, fanout, idle, limits, stalled};
+use crate::server::Choice;
+use crate::{churn, durable, echo, fanout, idle, limits, stalled};
 
 pub use common::{Common, Contestant, roomcast_beside};
 
@@ -53,6 +55,8 @@ pub enum Command {
     Burst(Burst),
     /// A room at work while many others arrive at another one.
     Arrivals(Arrivals),
+    /// roomcast with a data folder and with --memory: acknowledgements, fan-out and history.
+    Durable(Durable),
     /// Serve as one of the peers on a free port, which is printed.
     Serve {
         /// Which.
@@ -212,6 +216,31 @@ pub struct Arrivals {
     pub common: Common,
 }
 
+/// See [`Command::Durable`].
+#[derive(Clone, Debug, Args)]
+pub struct Durable {
+    /// Where data folders are made, on the disk that is measured. Default: beside this program.
+    #[arg(long, value_name = "FOLDER")]
+    folder: Option<PathBuf>,
+    /// Messages under way, over all publishers: four in one room, then one in each of 100.
+    #[arg(long, value_name = "COUNT", default_value_t = 1600, value_parser = value_parser!(u32).range(limits::IN_FLIGHT_COUNT))]
+    in_flight: u32,
+    /// Give every message an `id`, which the server remembers.
+    #[arg(long)]
+    ids: bool,
+    /// Length of a message's `content`.
+    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
+    bytes: u32,
+    /// Connections in the room whose fan-out is measured.
+    #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
+    members: u32,
+    #[command(flatten)]
+    span: Span,
+    /// See [`Common`].
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// Which rooms.
 #[derive(Clone, Debug, Args)]
 pub struct Endpoints {
@@ -316,6 +345,33 @@ impl Echo {
             message_bytes: self.bytes as usize,
             span: self.span.plan(),
         }
+    }
+}
+
+impl Durable {
+    /// What that means for the first server that is named.
+    ///
+    /// # Errors
+    ///
+    /// There is none that can be started with a data folder.
+    pub fn plan(&self) -> io::Result<durable::Plan> {
+        let contestants = self.common.contestants(&[Endpoint::Ws]);
+        let choice = contestants.into_iter().map(|one| one.choice).next();
+        let Some(choice @ Choice::Roomcast(_)) = choice else {
+            return Err(io::Error::other("only roomcast has a data folder"));
+        };
+        let program = std::env::current_exe()?;
+        let beside = || program.with_file_name("roomcast-perf-durable");
+        Ok(durable::Plan {
+            choice,
+            setting: self.common.setting(),
+            folder: self.folder.clone().unwrap_or_else(beside),
+            in_flight_count: self.in_flight,
+            has_ids: self.ids,
+            message_bytes: self.bytes as usize,
+            member_count: self.members,
+            span: self.span.plan(),
+        })
     }
 }
 

@@ -32,6 +32,7 @@ fn only_loopback_and_bounded_runs_are_taken() {
         "p stalled --percent 10",
         "p arrivals --within 1",
         "p burst --connections 5",
+        "p durable --folder /tmp/x --ids",
         "p compare --rows echo --rounds 3",
         "p serve bare",
         "p idle --members 1,2",
