@@ -66,7 +66,10 @@ fn node_chats(shards: u16) {
 fn autobahn_finds_nothing(shards: u16) {
     if have("autobahn", &[Tool::Autobahn]) {
         let server = Server::start(shards);
-        run(Command::new(path("autobahn.sh")).arg(format!("{}/echo", url(&server))));
+        // What is over in a moment. All of it takes many minutes, and flags of its own: see the script.
+        run(Command::new(path("autobahn.sh"))
+            .arg(format!("{}/echo", url(&server)))
+            .args(["1.*", "2.*", "3.*", "4.*", "5.*", "7.*", "10.*"]));
     }
 }
 
