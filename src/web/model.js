@@ -122,7 +122,9 @@ export class Conversation {
 
   /** An own message starts its way. @param {Send} send @param {number} timestamp */
   pend(send, timestamp) {
-    if (!this.pending.some((each) => each.send.id === send.id)) this.pending.push({ send, timestamp });
+    // One that an earlier page sent may have come back already.
+    if (this.#has(send.id) || this.pending.some((each) => each.send.id === send.id)) return;
+    this.pending.push({ send, timestamp });
   }
 
   /** It arrived. @param {Send} send @param {string} user */
@@ -256,6 +258,11 @@ export class Conversation {
     let at = this.items.length;
     while (at > 0 && isAfter(this.items[at - 1], item)) at -= 1;
     this.items.splice(at, 0, item);
+  }
+
+  /** @param {string} id @returns {boolean} whether the own message of this id is among the items */
+  #has(id) {
+    return this.items.some((item) => item.kind === 'message' && item.id === id);
   }
 
   /** Takes an own message out that has not got its number yet. @param {string} id */

@@ -143,6 +143,18 @@ describe('own messages', () => {
     assert.deepEqual(model.of('person').map(({ name }) => name), ['bob', 'eve']);
   });
 
+  test('in private that an earlier page sent, and whose copy came first, stay one', () => {
+    const model = new Model('ada');
+    model.welcomed({ epoch: 'i1', seq_id: 7 });
+    const bob = model.person('bob');
+    const mine = send('x', { room: undefined, to: 'bob' });
+    model.page(model.inbox, { epoch: 'i1', more: false, messages: [
+      letter(8, { sender: 'ada', to: 'bob', id: 'x', content: 'x' })] });
+    bob.pend(mine, NOON);
+    bob.settle({ ...mine, seq_id: 99, timestamp: NOON }, 'ada');
+    assert.deepEqual(contents(bob), ['x']);
+  });
+
   test('that are not pending settle nothing', () => {
     const { room } = lobby();
     room.settle({ ...send('x'), seq_id: 1, timestamp: NOON }, 'ada');
