@@ -6,13 +6,12 @@
 use super::fan_out::is_served;
 use super::{Engine, Socket};
 use crate::counters::Counters;
+use crate::hub::encode_gap;
 use crate::limits::{REPLY_BYTES_MAX, SEGMENT_BYTES};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Sent};
-use crate::proto::event;
 use crate::room::{Connection, Link, Membership, Progress, Room, Space};
 use crate::slots::Slot;
-use crate::ws::frame::{self, Opcode};
 
 /// Room frames that one peer gets before others have their turn, in slices.
 const SLICES_PER_FLUSH: u32 = 8;
@@ -330,18 +329,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             return true;
         }
         let (key, index) = (key.clone(), member.peer);
-        let target = key.target();
-        let gap = event::Gap {
-            target: &target,
-            from_seq_id: had + 1,
-            to_seq_id: kept,
-            reason: "expired",
-        };
-        let mut text = Vec::new();
-        gap.encode(&mut text);
         self.hub.counters.gaps_total += 1;
         if let Some(replies) = self.replies(index) {
-            frame::encode(replies.buffer(), Opcode::Text, &text);
+            encode_gap(&key, had + 1, kept, replies.buffer());
         }
         true
     }

@@ -40,6 +40,7 @@ pub use clients::{Client, Clients, Identity};
 pub use command::since_of;
 pub use deflater::{FrameDeflater, WINDOW_BITS};
 pub use identity::Hello;
+pub use stored::encode_gap;
 
 use crate::counters::Counters;
 use crate::effects::Effects;

@@ -279,8 +279,9 @@ impl Hub {
     }
 }
 
-/// Encodes the frame that tells what a reader has missed.
-fn encode_gap(key: &Key, from_seq_id: u64, to_seq_id: u64, out: &mut Vec<u8>) {
+/// Appends the frame that tells a reader of a log which messages it will not get: those from `from_seq_id` to
+/// `to_seq_id`, both inclusive.
+pub fn encode_gap(key: &Key, from_seq_id: u64, to_seq_id: u64, out: &mut Vec<u8>) {
     let target = key.target();
     let gap = event::Gap {
         target: &target,

@@ -240,22 +240,20 @@ impl<T> Queue<T> {
     }
 
     fn put(&self, one: T) {
+        // A list never gets that long.
+        let _ = self.put_within(one, usize::MAX);
+    }
+
+    fn put_within(&self, one: T, count_max: usize) -> Result<(), T> {
         let mut state = lock(&self.state);
+        if state.list.len() >= count_max {
+            return Err(one);
+        }
         state.list.push(one);
         if state.list.len() == 1 {
             self.bell.notify_one();
         }
-    }
-
-    fn put_within(&self, one: T, count_max: usize) -> Result<(), T> {
-        let is_full = lock(&self.state).list.len() >= count_max;
-        match is_full {
-            true => Err(one),
-            false => {
-                self.put(one);
-                Ok(())
-            }
-        }
+        Ok(())
     }
 
     fn take(&self, patience: Duration) -> Option<Vec<T>> {
