@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use mio::net::TcpStream;
@@ -16,6 +17,9 @@ use crate::destination::{Destination, Route};
 use crate::limits::{CONNECTIONS_PER_ADDRESS, OPENING_COUNT_MAX, OPENING_MS, SCRATCH_BYTES};
 
 const TIMER: Token = Token(usize::MAX);
+
+/// How many crowds there were, by which their networks are told apart.
+static CROWD_COUNT: AtomicU8 = AtomicU8::new(0);
 
 /// A message that came.
 pub struct Arrival<'a> {
@@ -42,6 +46,7 @@ pub struct Crowd {
     lost_count: usize,
     scratch: Vec<u8>,
     timer: Option<OwnedFd>,
+    network: u8,
 }
 
 impl Crowd {
@@ -63,6 +68,7 @@ impl Crowd {
             lost_count: 0,
             scratch: vec![0; SCRATCH_BYTES],
             timer: None,
+            network: CROWD_COUNT.fetch_add(1, Ordering::Relaxed),
         })
     }
 
@@ -252,7 +258,7 @@ impl Crowd {
         if let Some(bytes) = destination.receive_bytes {
             socket.set_recv_buffer_size(bytes)?;
         }
-        if let Some(source) = source(address, index) {
+        if let Some(source) = source(address, self.network, index) {
             socket.bind(&source.into())?;
         }
         match socket.connect(&address.into()) {
@@ -327,15 +333,16 @@ impl Crowd {
     }
 }
 
-/// The address to connect from: the kernel's choice for the first ones, then the next of 127.0.0.x.
-fn source(to: SocketAddr, index: usize) -> Option<SocketAddr> {
+/// The address to connect from, in 127.`network`.0.0: each crowd has its own, as ports are not free again for a minute after
+/// the connections of the one before it.
+fn source(to: SocketAddr, network: u8, index: usize) -> Option<SocketAddr> {
     let step = u8::try_from(index / CONNECTIONS_PER_ADDRESS).ok()?;
     match to.ip() {
-        IpAddr::V4(_) if step > 0 => Some(SocketAddr::from((
-            Ipv4Addr::new(127, 0, 0, step.checked_add(1)?),
+        IpAddr::V4(_) => Some(SocketAddr::from((
+            Ipv4Addr::new(127, network, 0, step.checked_add(1)?),
             0,
         ))),
-        IpAddr::V4(_) | IpAddr::V6(_) => None,
+        IpAddr::V6(_) => None,
     }
 }
 
@@ -346,11 +353,18 @@ mod tests {
     #[test]
     fn many_connections_come_from_many_addresses() {
         let to = "127.0.0.1:80".parse().unwrap();
-        assert_eq!(source(to, CONNECTIONS_PER_ADDRESS - 1), None);
-        for (step, address) in [(1, "127.0.0.2:0"), (16, "127.0.0.17:0")] {
-            let index = step * CONNECTIONS_PER_ADDRESS;
-            assert_eq!(source(to, index), Some(address.parse().unwrap()));
+        for (network, step, address) in [
+            (0, 0, "127.0.0.1:0"),
+            (0, 16, "127.0.0.17:0"),
+            (7, 1, "127.7.0.2:0"),
+        ] {
+            for index in [
+                step * CONNECTIONS_PER_ADDRESS,
+                (step + 1) * CONNECTIONS_PER_ADDRESS - 1,
+            ] {
+                assert_eq!(source(to, network, index), Some(address.parse().unwrap()));
+            }
         }
-        assert_eq!(source("[::1]:80".parse().unwrap(), 199_999), None);
+        assert_eq!(source("[::1]:80".parse().unwrap(), 0, 199_999), None);
     }
 }

@@ -27,8 +27,8 @@ pub const TRY_COUNT_MAX: u32 = 3;
 
 /// Connections whose handshake is under way at the same time.
 pub const OPENING_COUNT_MAX: usize = 256;
-/// Connections from one source address; beyond it the next of 127.0.0.x is used. The kernel gives a connection one of
-/// 14,000 even ports; once they are taken it looks at all of them before it takes an odd one, a millisecond each time.
+/// Connections from one source address; beyond it the next one of the network is used. The kernel gives a connection one of
+/// 14,000 odd ports; once they are taken it looks at all of them before it takes an even one, a millisecond each time.
 pub const CONNECTIONS_PER_ADDRESS: usize = 12_000;
 /// Time for all connections to open: this and a millisecond for each of them.
 pub const OPENING_MS: u64 = 30_000;

@@ -40,7 +40,7 @@ struct Step {
 ///
 /// # Errors
 ///
-/// A server did not start or went away, or the folder cannot be written.
+/// The folder cannot be written. What goes wrong with a server is a fault in the report.
 pub fn run(compare: &Compare) -> io::Result<ExitCode> {
     crate::cores::raise_descriptor_limit()?;
     fs::create_dir_all(&compare.out)?;
@@ -68,7 +68,7 @@ pub fn run(compare: &Compare) -> io::Result<ExitCode> {
             progress.begin(&format!("{round}/{rounds} {}: {}", row.name, column.name));
             column
                 .rounds
-                .push(step.measure(row, compare.seconds, &mut progress)?);
+                .push(step.attempt(row, compare.seconds, &mut progress));
             progress.advance(row.task.seconds(compare.seconds));
         }
         // What there is can be read while the next round runs.
@@ -81,6 +81,18 @@ pub fn run(compare: &Compare) -> io::Result<ExitCode> {
 }
 
 impl Step {
+    /// Measures; what cannot be measured is a fault, and the others go on.
+    fn attempt(&self, row: &Row, measure_s: u32, progress: &mut Progress) -> Figures {
+        self.measure(row, measure_s, progress)
+            .unwrap_or_else(|error| {
+                progress.note(&format!("nothing was measured: {error}"));
+                Figures {
+                    faults: vec![format!("nothing was measured: {error}")],
+                    ..Figures::default()
+                }
+            })
+    }
+
     /// Measures with a fresh server; again where others had the cores meanwhile, and keeps the calmest.
     fn measure(&self, row: &Row, measure_s: u32, progress: &mut Progress) -> io::Result<Figures> {
         let mut calmest: Option<Figures> = None;
