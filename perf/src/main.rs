@@ -62,6 +62,7 @@ use server::Server;
 fn main() -> ExitCode {
     let result = match &Arguments::parse().command {
         Command::Compare(all) => compare::run(all),
+        Command::Draw(it) => compare::draw::run(it),
         Command::Fanout(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
             fanout::run(&it.plan(one.room.clone()), server)
         }),

@@ -43,6 +43,8 @@ pub struct Arguments {
 pub enum Command {
     /// Everything below with all servers in turn: one table, figures as JSON, and charts.
     Compare(Compare),
+    /// The charts of comparisons that were made before.
+    Draw(Draw),
     /// One room: some members publish, all listen.
     Fanout(Fanout),
     /// One room, in which some members stop reading.
@@ -79,6 +81,17 @@ pub struct Compare {
     /// See [`Common`].
     #[command(flatten)]
     pub common: Common,
+}
+
+/// See [`Command::Draw`].
+#[derive(Clone, Debug, Args)]
+pub struct Draw {
+    /// What `compare` wrote, `report.json`. Where several have a row, the last one counts.
+    #[arg(required = true, value_name = "FILE")]
+    pub reports: Vec<PathBuf>,
+    /// Folder for the charts.
+    #[arg(long, value_name = "FOLDER", default_value = "target/perf")]
+    pub out: PathBuf,
 }
 
 /// See [`Command::Fanout`].

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::ops::Range;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::Measured;
@@ -33,6 +34,9 @@ enum Axis {
 }
 
 const SIZE: (u32, u32) = (900, 520);
+/// What is left of its width for the names of the lines.
+const LEGEND_WIDTH: i32 = 170;
+const LEGEND_LINE_HEIGHT: i32 = 22;
 const MIB: f64 = 1024.0;
 
 /// All charts for which there are figures, each with the name of its file.
@@ -52,7 +56,7 @@ pub fn all(measured: &[Measured]) -> io::Result<Vec<(&'static str, String)>> {
             Frame {
                 title: "5,000 members, 20 messages a second: latency of deliveries",
                 x: ("share of deliveries, per cent", Axis::Shares),
-                y: ("arrived within, ms", Axis::Even),
+                y: ("arrived within, ms", Axis::Logarithmic),
             },
             distributions(measured),
         ),
@@ -196,6 +200,8 @@ fn paint(svg: &mut String, frame: &Frame, lines: &[Line]) -> Result<(), Box<dyn 
     let points = || lines.iter().flat_map(|line| &line.points);
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
+    let (area, legend) = area.split_horizontally(SIZE.0 as i32 - LEGEND_WIDTH);
+    name(&legend, lines)?;
     let mut chart = ChartBuilder::on(&area)
         .caption(frame.title, ("sans-serif", 20))
         .margin(15)
@@ -217,22 +223,27 @@ fn paint(svg: &mut String, frame: &Frame, lines: &[Line]) -> Result<(), Box<dyn 
         let color = Palette99::pick(number).to_rgba();
         let places = || line.points.iter().map(|(a, b)| (x.place(*a), y.place(*b)));
         chart.draw_series(places().map(|place| Circle::new(place, 3, color.filled())))?;
-        chart
-            .draw_series(LineSeries::new(places(), color.stroke_width(2)))?
-            .label(line.name.clone())
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(2)));
+        chart.draw_series(LineSeries::new(places(), color.stroke_width(2)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(match y {
-            // Costs fall, the other things rise.
-            Axis::Logarithmic => SeriesLabelPosition::UpperRight,
-            Axis::Even | Axis::Shares => SeriesLabelPosition::UpperLeft,
-        })
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     area.present()?;
+    Ok(())
+}
+
+/// Which line is whose, beside the chart: within it, there is no corner that is free in all of them.
+fn name<B>(area: &DrawingArea<B, Shift>, lines: &[Line]) -> Result<(), Box<dyn Error>>
+where
+    B: DrawingBackend,
+    B::ErrorType: 'static,
+{
+    let mut y = 60;
+    for (number, line) in lines.iter().enumerate() {
+        let color = Palette99::pick(number).to_rgba();
+        let middle = y + 6;
+        let stroke = [(0, middle), (22, middle)];
+        area.draw(&PathElement::new(stroke, color.stroke_width(3)))?;
+        area.draw(&Text::new(line.name.clone(), (30, y), ("sans-serif", 14)))?;
+        y += LEGEND_LINE_HEIGHT;
+    }
     Ok(())
 }
 

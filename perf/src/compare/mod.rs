@@ -1,6 +1,7 @@
 //! All measurements with all servers in turn: a table, the figures as JSON, and charts.
 
 mod charts;
+pub mod draw;
 mod markdown;
 mod rows;
 mod task;

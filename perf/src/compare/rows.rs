@@ -127,18 +127,20 @@ pub fn all() -> Vec<Row> {
     }
     let title = "500 members, 64 of them with 64 messages in flight each";
     rows.push(room("busy".into(), title.into(), 500, 64, window(64)));
-    rows.push(Row {
-        name: "deflate".into(),
-        title: "500 members with permessage-deflate, 16 messages in flight".into(),
-        task: Task::Fanout {
-            members: 500,
-            publishers: 1,
-            pace: window(16),
-            deflate: true,
-        },
-        shown: CLOSED,
-        shard_count: None,
-    });
+    for in_flight in [1, 16] {
+        rows.push(Row {
+            name: format!("deflate-{in_flight}"),
+            title: format!("500 members with permessage-deflate, {in_flight} in flight"),
+            task: Task::Fanout {
+                members: 500,
+                publishers: 1,
+                pace: window(in_flight),
+                deflate: true,
+            },
+            shown: CLOSED,
+            shard_count: None,
+        });
+    }
     for shard_count in [None, Some(2)] {
         let suffix = if shard_count.is_some() {
             "-2-shards"
