@@ -25,7 +25,7 @@
 //! | 1 poll, then read the clock once | `reactor::shard` |
 //! | 2 events set readiness bits | [`Engine::ready`](engine::Engine::ready) |
 //! | 3 take the mail of other shards | [`Engine::turn`](engine::Engine::turn), from here to 9 |
-//! | 4 read ready peers: one `recv` and at most [`OBJECT_COUNT_PER_TURN`](limits::OBJECT_COUNT_PER_TURN) objects each | `engine::read`, `engine::chat`, `engine::web` |
+//! | 4 read ready peers: one `recv` each, and a share of [`OBJECT_COUNT_PER_TURN`](limits::OBJECT_COUNT_PER_TURN) objects | `engine::read`, `engine::chat`, `engine::web` |
 //! | 5 hand the turn's messages to the log service as one batch | [`Hub::commit`](hub::Hub::commit) |
 //! | 6 append what it numbered to the rooms' segments | `hub::append` |
 //! | 7 fan out dirty rooms: one write per membership, in slices of [`SEND_COUNT_PER_TURN`](limits::SEND_COUNT_PER_TURN) | `engine::fan_out` |
@@ -77,6 +77,8 @@
 //! * **Both sides of a private message** are kept in two transactions, of which the first notes that the second is owed:
 //!   the sender's inbox may live on another shard, and what is owed is kept at the next start before anything is served.
 //! * **The data folder leaves 10 % of its volume free, but at most 1 GiB**: a tenth of a large disk is no small thing.
+//! * **A peer that is nearly alone brings more to a turn** than the 64 objects of a busy one, at most 256: a burst of one
+//!   publisher then leaves in one fan-out, where four would cost four times the system calls.
 //! * **Timers are lazy**: an activity writes one number, and a timer that fires too early is armed again.
 //! * **An inbox without messages is two numbers in its user**; with its first message it becomes a log that every
 //!   connection of the user reads.

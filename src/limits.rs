@@ -48,8 +48,12 @@ pub const INFLATED_BYTES_KEPT: usize = 64 * 1024;
 
 /// Bytes taken from one peer by one `recv`; also the size of a shard's read buffer.
 pub const READ_BYTES: usize = 64 * 1024;
-/// Objects (messages, commands, requests) taken from one peer in one turn.
-pub const OBJECT_COUNT_PER_TURN: u32 = 64;
+/// Objects (messages, commands, requests) that the ready peers of a shard share in one turn.
+pub const OBJECT_COUNT_PER_TURN: u32 = 1024;
+/// Objects taken from one peer in one turn, however many others are ready.
+pub const OBJECT_COUNT_PER_PEER_MIN: u32 = 64;
+/// Objects taken from one peer in one turn, even if nobody else is ready.
+pub const OBJECT_COUNT_PER_PEER_MAX: u32 = 256;
 /// Inflated bytes that count as one more object of a peer's share of a turn.
 pub const INFLATED_BYTES_PER_OBJECT: usize = 1024;
 /// Bytes that a shard inflates in one turn, after which peers that may compress are not read until the next: whoever

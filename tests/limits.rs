@@ -380,6 +380,14 @@ const TESTED: &[(&str, &str)] = &[
         "not refused: the share of one turn",
     ),
     (
+        "OBJECT_COUNT_PER_PEER_MIN",
+        "not refused: the share of one turn",
+    ),
+    (
+        "OBJECT_COUNT_PER_PEER_MAX",
+        "not refused: the share of one turn",
+    ),
+    (
         "INFLATED_BYTES_PER_OBJECT",
         "not refused: the share of one turn",
     ),

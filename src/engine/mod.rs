@@ -88,6 +88,8 @@ pub struct Engine<S, L> {
     runs: Runs,
     shared: Shared,
     inflater: Inflater,
+    /// Objects that each peer may bring to this turn.
+    object_share: u32,
     /// Bytes inflated in this turn.
     inflated_bytes: usize,
     /// Peers that wait for the next turn because of that; empty between turns.
@@ -132,6 +134,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             runs: Runs::default(),
             shared: Shared::default(),
             inflater: Inflater::default(),
+            object_share: 0,
             inflated_bytes: 0,
             postponed: Vec::new(),
             spare: Vec::new(),

@@ -3,7 +3,10 @@
 
 use super::{Engine, Socket};
 use crate::hub::Hub;
-use crate::limits::{INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX};
+use crate::limits::{
+    INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_PEER_MAX, OBJECT_COUNT_PER_PEER_MIN,
+    OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX,
+};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase, Received, Spill};
 use crate::slots::Slot;
@@ -32,6 +35,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         list.append(&mut self.to_retry);
         let mut buffer = std::mem::take(&mut self.read_buffer);
         self.inflated_bytes = 0;
+        self.object_share = object_share(list.len());
         for index in list.drain(..) {
             let Some(peer) = self.peers.at_mut(index) else {
                 continue;
@@ -173,7 +177,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     /// Takes objects, whatever the phase makes of the bytes. Returns how many bytes were used.
     fn take_objects(&mut self, slot: Slot, bytes: &mut [u8]) -> (usize, Stop) {
-        let (mut at, mut budget) = (0, OBJECT_COUNT_PER_TURN);
+        let (mut at, mut budget) = (0, self.object_share);
         loop {
             let Some(peer) = self.peers.get_mut(slot) else {
                 return (at, Stop::Empty);
@@ -321,9 +325,38 @@ fn may_read<S>(peer: &Peer<S>, slot: Slot, hub: &Hub) -> bool {
     }
 }
 
+/// How many objects each of so many ready peers may bring to a turn: whoever is nearly alone sends what it has for one
+/// fan-out instead of several, and a crowd does not wait longer for it.
+fn object_share(ready_count: usize) -> u32 {
+    let ready_count = u32::try_from(ready_count).unwrap_or(u32::MAX).max(1);
+    (OBJECT_COUNT_PER_TURN / ready_count)
+        .clamp(OBJECT_COUNT_PER_PEER_MIN, OBJECT_COUNT_PER_PEER_MAX)
+}
+
 impl Spill {
     /// The bytes of a request head so far, with how far they were looked at.
     pub(super) fn scan_from_start(&mut self) -> crate::http::Scan {
         std::mem::take(&mut self.scan)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_large_only_where_few_share() {
+        for (ready_count, share) in [
+            (0, 256),
+            (1, 256),
+            (4, 256),
+            (5, 204),
+            (16, 64),
+            (17, 64),
+            (1_000_000, 64),
+            (usize::MAX, 64),
+        ] {
+            assert_eq!(object_share(ready_count), share, "{ready_count} ready");
+        }
     }
 }
