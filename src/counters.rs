@@ -74,6 +74,12 @@ counters! {
     Counter signals_total;
     /// Passing frames dropped over a room's budget.
     Counter passing_dropped_total;
+    /// Commands refused because the user may not give them.
+    Counter forbidden_total;
+    /// Joins refused because the room takes no more members.
+    Counter room_full_total;
+    /// Messages refused because of a room's slow mode.
+    Counter slow_mode_total;
     /// Errors sent to clients.
     Counter errors_total;
     /// Connections closed because they broke the protocol.

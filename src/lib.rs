@@ -9,7 +9,7 @@
 //! | ring | modules | what it may know |
 //! |---|---|---|
 //! | 0 codecs | [`ws`], [`http`], [`proto`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
-//! | 1 engine | [`room`], [`users`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
+//! | 1 engine | [`room`], [`users`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
 //! | 2 shell | [`reactor`], [`store`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
 //!
 //! [`limits`] holds every bound and [`counters`] every counter, for all rings. Rings 0 and 1 run unchanged under the
@@ -108,7 +108,9 @@ pub mod metrics;
 pub mod peer;
 pub mod proto;
 pub mod reactor;
+pub mod rights;
 pub mod room;
+pub mod rules;
 pub mod slots;
 pub mod store;
 pub mod timers;

@@ -105,6 +105,10 @@ pub const CREDIT_BYTES: u64 = 1024 * 1024;
 pub const MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A peer's own replies, in bytes, over which it is not read.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Rules of rooms that a configuration may have.
+pub const ROOM_RULE_COUNT_MAX: usize = 1_000;
+/// Users of one room that its slow mode knows to have just written.
+pub const SLOW_MODE_COUNT_MAX: usize = 10_000;
 /// Messages on one `history` page where the client names no `limit`.
 pub const HISTORY_COUNT_DEFAULT: usize = 50;
 /// Most messages on one `history` page; a higher `limit` is clamped.

@@ -7,6 +7,7 @@ use crate::log::{Draft, Head};
 use crate::proto::Code;
 use crate::room::{Batch, Connection, Key};
 use crate::slots::Slot;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -75,6 +76,37 @@ pub struct Sync {
     pub confirmed: u64,
 }
 
+/// What the rules let a connection do that joins a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// Whether it may have what was said before it came.
+    pub may_read: bool,
+    /// Whether its user moderates the room.
+    pub is_moderator: bool,
+}
+
+/// Why a home does not do what was asked.
+#[derive(Clone, Debug)]
+pub struct Denied {
+    /// For programs.
+    pub code: Code,
+    /// For humans.
+    pub message: Cow<'static, str>,
+    /// When it may be asked again, where that is known.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Denied {
+    /// A refusal of which nobody knows when it ends.
+    pub fn new(code: Code, message: &'static str) -> Box<Denied> {
+        Box::new(Denied {
+            code,
+            message: message.into(),
+            retry_after_ms: None,
+        })
+    }
+}
+
 /// A claim that was granted.
 #[derive(Clone, Debug)]
 pub struct Granted {
@@ -139,6 +171,8 @@ pub enum Mail {
         from: Connection,
         /// Its user; empty in a relay.
         user: Arc<str>,
+        /// See [`Pass`].
+        pass: Pass,
         /// From where it wants to go on.
         since: Option<Since>,
         /// The `seq_id` before the frames that the shard's replica has.
@@ -155,7 +189,7 @@ pub enum Mail {
         /// Who joined.
         to: Slot,
         /// How it follows, and the count of distinct users; or why it may not.
-        outcome: Result<(Box<Sync>, u32), Code>,
+        outcome: Result<(Box<Sync>, u32), Box<Denied>>,
         /// Which join is answered.
         number: u64,
         /// The command's `id`.
@@ -178,6 +212,8 @@ pub enum Mail {
         room: Key,
         /// Who sent it.
         from: Connection,
+        /// Whether its sender moderates the room, where that matters.
+        is_moderator: bool,
         /// The message.
         letter: Box<Letter>,
     },

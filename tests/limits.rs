@@ -327,6 +327,11 @@ const TESTED: &[(&str, &str)] = &[
     ("REPLY_BYTES_MAX", "memory::answers_to_the_deaf_are_bounded"),
     ("HISTORY_COUNT_DEFAULT", "history::a_limit_is_clamped"),
     ("HISTORY_COUNT_MAX", "history::a_limit_is_clamped"),
+    ("ROOM_RULE_COUNT_MAX", "rules::a_wrong_rule_is_named"),
+    (
+        "SLOW_MODE_COUNT_MAX",
+        "not refused: whose wait ends first is let off",
+    ),
     ("HISTORY_BYTES_MAX", "history::a_page_ends_at_256_kib"),
     ("PRESENCE_MEMBER_COUNT_MAX", "presence::who_is_bounded"),
     (

@@ -88,7 +88,7 @@ fn settings() -> Settings {
             echo: true,
         },
         deflate: true,
-        origins: Vec::new(),
+        ..Settings::default()
     }
 }
 

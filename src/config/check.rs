@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use super::error::Error;
 use super::layer::Layer;
 use super::merge::Merged;
-use super::{Config, History, Machine};
+use super::{Config, History, Machine, rooms};
 use crate::limits::{
     CONNECTION_COUNT_MAX, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, Limits, MESSAGE_BYTES_MAX,
     SHARD_COUNT_MAX,
 };
+use crate::rights::Pattern;
 use crate::store::{Retention, Rule};
 
 /// Shortest interval or time-out that makes sense. It also catches seconds given for milliseconds.
@@ -66,6 +67,7 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
         drain_ms: Some(limits.drain_ms),
         presence_debounce_ms: Some(limits.presence_debounce_ms),
         presence_count_ms: Some(limits.presence_count_ms),
+        room: None,
     }
 }
 
@@ -113,6 +115,7 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
             .map(|text| origin(merged, text))
             .collect::<Result<_, _>>()?,
         log: log(merged)?,
+        room_rules: rooms::check(merged)?,
         limits,
     })
 }
@@ -215,7 +218,7 @@ fn rules(merged: &Merged, key: &str) -> Result<Vec<Rule>, Error> {
             );
             merged.wrong(key, reason)
         })?;
-        let pattern = pattern.to_owned();
+        let pattern = Pattern::new(pattern);
         Ok(Rule { pattern, most })
     };
     merged.list(key).map(rule).collect()

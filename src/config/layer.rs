@@ -9,6 +9,7 @@
     reason = "the doc comments are the text of --help"
 )]
 
+use super::rooms::RoomTable;
 use clap::builder::BoolishValueParser;
 use clap::{CommandFactory, Parser};
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,18 @@ Run it without any flag and open http://127.0.0.1:8080 in two browser windows.
 
 Each setting below is also a variable (ROOMCAST_MAX_MESSAGE for --max-message; an empty one counts as not set) and a \
 key of the TOML file that --config names (max_message; a flag that repeats is a list there). A flag beats the \
-environment, which beats the file, which beats the default.";
+environment, which beats the file, which beats the default.
+
+The file alone has rules of rooms, a [[room]] table each; the first whose pattern fits a room's name counts:
+  pattern       the rooms, as \"news\" or \"team-*\"
+  join          who may be a member: \"all\", \"moderators\", \"none\", or a list of user names and the moderators
+  read          who of them may see what was said before they came (as above)
+  write         who of them may send (as above)
+  moderate      a list of the users who may kick, mute and ban, and delete messages
+  read_only     true: only moderators write
+  private       true: only who is listed in join, moderates, or has a token that grants to join
+  members_max   users that may be in the room; moderators come in beyond that
+  slow_mode_ms  least time between two messages of a user, in milliseconds; not for moderators";
 
 const EXAMPLES: &str = "Examples:
   roomcast
@@ -179,6 +191,10 @@ pub struct Layer {
     /// Least time between two member counts of a large room, in milliseconds.
     #[arg(long, value_name = "MS", help_heading = TIMES)]
     pub presence_count_ms: Option<u32>,
+
+    /// Rules of rooms: only the file has them.
+    #[arg(skip)]
+    pub room: Option<Vec<RoomTable>>,
 }
 
 /// The whole command line.

@@ -9,6 +9,7 @@ use clap::Parser;
 
 use super::error::Error;
 use super::layer::{self, Layer};
+use super::rooms;
 
 const PREFIX: &str = "ROOMCAST_";
 const CONFIG: &str = "ROOMCAST_CONFIG";
@@ -123,7 +124,15 @@ impl Merged {
     /// All values as a TOML file, in the order of the help; a comment says where a value comes from.
     pub fn to_toml(&self) -> String {
         let lines = layer::keys().into_iter().filter_map(|key| self.line(&key));
-        lines.collect()
+        lines.chain(self.rooms()).collect()
+    }
+
+    /// The tables of rooms, which have to come last.
+    fn rooms(&self) -> Option<String> {
+        let rooms = self.values.get(rooms::KEY)?;
+        let table = toml::Table::from_iter([(rooms::KEY.to_owned(), rooms.clone())]);
+        let place = self.sources.get(rooms::KEY).map(Source::name);
+        Some(format!("\n# {}\n{table}", place.unwrap_or_default()))
     }
 
     fn line(&self, key: &str) -> Option<String> {

@@ -2,7 +2,8 @@
 //!
 //! `layer` names each setting once. `merge` lays one source over the other and remembers which of them won, so that an
 //! error can say where the offending value stands. `check` holds every number to its range and every relation between
-//! two settings, and has the defaults that follow from others (or from the machine). `notes` tells what may surprise.
+//! two settings, and has the defaults that follow from others (or from the machine). `rooms` reads the rules of rooms,
+//! which only the file can say. `notes` tells what may surprise.
 //!
 //! This module reads the file that `--config` names and nothing else: arguments, environment and what the machine
 //! offers are given by the caller.
@@ -12,6 +13,7 @@ mod error;
 mod layer;
 mod merge;
 mod notes;
+mod rooms;
 
 use std::ffi::OsString;
 use std::io;
@@ -24,6 +26,7 @@ pub use self::error::Error;
 use self::layer::{Arguments, Layer};
 use self::merge::{Merged, Source};
 use crate::limits::Limits;
+use crate::rules::RoomRules;
 use crate::store::Retention;
 
 /// The settings of a server, checked.
@@ -51,6 +54,8 @@ pub struct Config {
     pub origins: Vec<String>,
     /// The least important level that is logged.
     pub log: log::LevelFilter,
+    /// Who may do what in which rooms.
+    pub room_rules: RoomRules,
     /// The bounds and the times.
     pub limits: Limits,
 }

@@ -27,6 +27,7 @@ use crate::log::LogPort;
 use crate::mail::Mail;
 use crate::peer::{Marks, Peer, Replies};
 use crate::room::Runs;
+use crate::rules::RoomRules;
 use crate::slots::{Slot, Slots};
 use crate::timers::{TICK_MS, Tick, Wheel, ticks};
 use crate::ws::Rules;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub deflate: bool,
     /// Origins that may connect besides the own one; `*` for any.
     pub origins: Vec<String>,
+    /// Who may do what in which rooms.
+    pub room_rules: Arc<RoomRules>,
 }
 
 /// What a shard asks of the process that it stands in.
@@ -108,7 +111,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         hash_key: HashKey,
         seed: [u8; 32],
     ) -> Engine<S, L> {
-        let hub = Hub::new(place, settings.limits.clone(), &log, hash_key, seed);
+        let hub = Hub::new(
+            place,
+            settings.limits.clone(),
+            Arc::clone(&settings.room_rules),
+            &log,
+            hash_key,
+            seed,
+        );
         Engine {
             rules: Rules::new(settings.limits.message_bytes_max),
             settings,

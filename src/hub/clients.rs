@@ -31,6 +31,8 @@ pub struct Client {
     pub room_count: u16,
     /// Which encoding of its rooms' frames it is sent.
     pub encoding: Encoding,
+    /// Whether it may only do what its rights allow.
+    pub has_rights: bool,
     /// Pages that are on their way to it.
     page_count: u8,
     /// What it sent and is not kept yet, in [`UNCOMMITTED_BYTES_UNIT`].
@@ -77,6 +79,7 @@ impl Clients {
             next_of_user: NOBODY,
             room_count: 0,
             encoding,
+            has_rights: false,
             page_count: 0,
             uncommitted: 0,
         });

@@ -8,6 +8,7 @@ use crate::log::Draft;
 use crate::mail::{Mail, Page, Reserve, Since};
 use crate::proto::{Code, Command, Position, Refusal, Request, Target, event};
 use crate::room::{Key, Space};
+use crate::rules::Access;
 use crate::slots::Slot;
 
 impl Hub {
@@ -59,18 +60,7 @@ impl Hub {
                 };
                 self.history(peer, request, target, page);
             }
-            Command::Who { room_id } => match self.joined_room(peer, Space::Chat, room_id) {
-                Some(_) => {
-                    let room = Key {
-                        space: Space::Chat,
-                        name: shared(room_id),
-                    };
-                    let (from, id) = (self.connection(peer), id.map(Box::from));
-                    self.clients.reserve(peer, Reserve::Page);
-                    self.post_home(&room.clone(), Mail::Who { room, from, id });
-                }
-                None => self.refuse_not_joined(peer, request),
-            },
+            Command::Who { room_id } => self.who(peer, request, room_id),
             // The engine answers it: of several only the last counts.
             Command::Heartbeat { .. } => {}
         }
@@ -79,17 +69,12 @@ impl Hub {
 
     /// Joins a room that the URL of the upgrade names.
     pub fn join_first(&mut self, peer: Slot, room: &str) {
-        self.join(
-            peer,
-            Key {
-                space: Space::Chat,
-                name: shared(room),
-            },
-            None,
-            true,
-            None,
-        );
-        self.settle();
+        let command = Command::Join {
+            room_id: room.into(),
+            since: None,
+            echo: true,
+        };
+        self.command(peer, &Request { id: None, command });
     }
 
     /// Tells a connection that something that it sent was refused.
@@ -149,16 +134,12 @@ impl Hub {
             self.refuse_command(peer, &request.refuse(Code::TooManyRooms, text));
             return;
         }
-        self.join(
-            peer,
-            Key {
-                space: Space::Chat,
-                name: shared(room),
-            },
-            since,
-            echo,
-            request.id.as_deref(),
-        );
+        let room = chat_room(room);
+        if !self.may(peer, Access::Join, &room) {
+            self.refuse_forbidden(peer, Access::Join, request);
+            return;
+        }
+        self.join(peer, room, since, echo, request.id.as_deref());
     }
 
     fn message(
@@ -173,6 +154,14 @@ impl Hub {
             self.refuse_not_joined(peer, request);
             return;
         };
+        if !self.may(peer, Access::Write, &key) {
+            self.refuse_forbidden(peer, Access::Write, request);
+            return;
+        }
+        let is_slow = self
+            .rule_of(&key)
+            .is_some_and(|rule| rule.slow_mode_ms.is_some());
+        let is_moderator = is_slow && self.is_moderator(peer, &key);
         let sender = self.take_name(peer);
         let to = match target {
             Target::User(name) => Some(name.as_ref()),
@@ -185,7 +174,7 @@ impl Hub {
             content,
             metadata,
         };
-        self.publish(&key, self.connection(peer), &draft);
+        self.publish(&key, self.connection(peer), is_moderator, &draft);
         self.name = sender;
     }
 
@@ -200,6 +189,10 @@ impl Hub {
             self.refuse_not_joined(peer, request);
             return;
         };
+        if !self.may(peer, Access::Write, &key) {
+            self.refuse_forbidden(peer, Access::Write, request);
+            return;
+        }
         let sender = self.take_name(peer);
         let draft = Draft {
             sender: &sender,
@@ -229,6 +222,10 @@ impl Hub {
             self.refuse_not_joined(peer, request);
             return;
         };
+        if !self.may(peer, Access::Read, &room) {
+            self.refuse_forbidden(peer, Access::Read, request);
+            return;
+        }
         let (from, id) = (self.connection(peer), request.id.as_deref().map(Box::from));
         self.clients.reserve(peer, Reserve::Page);
         self.post_home(
@@ -240,6 +237,21 @@ impl Hub {
                 id,
             },
         );
+    }
+
+    fn who(&mut self, peer: Slot, request: &Request<'_>, room: &str) {
+        if self.joined_room(peer, Space::Chat, room).is_none() {
+            self.refuse_not_joined(peer, request);
+            return;
+        }
+        let room = chat_room(room);
+        if !self.may(peer, Access::Join, &room) {
+            self.refuse_forbidden(peer, Access::Join, request);
+            return;
+        }
+        let (from, id) = (self.connection(peer), request.id.as_deref().map(Box::from));
+        self.clients.reserve(peer, Reserve::Page);
+        self.post_home(&room.clone(), Mail::Who { room, from, id });
     }
 
     /// The log that a target means; `None` for a room that the connection is not in.
@@ -269,6 +281,13 @@ impl Hub {
             peer,
             &request.refuse(Code::NotJoined, "join the room first"),
         );
+    }
+}
+
+fn chat_room(name: &str) -> Key {
+    Key {
+        space: Space::Chat,
+        name: shared(name),
     }
 }
 

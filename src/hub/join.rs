@@ -3,9 +3,10 @@
 use super::clients::{member, member_mut};
 use super::{Hub, epoch_text, shared};
 use crate::log::Head;
-use crate::mail::{Mail, Reserve, Since, Sync};
+use crate::mail::{Denied, Mail, Pass, Reserve, Since, Sync};
 use crate::proto::{Code, Refusal, Target, event};
 use crate::room::{Connection, Key, Link, Membership, Role, Room, Runs, Space};
+use crate::rules::Access;
 use crate::slots::Slot;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -40,11 +41,16 @@ impl Hub {
                 client.room_count += 1;
             }
         }
+        let pass = Pass {
+            may_read: self.may(peer, Access::Read, &key),
+            is_moderator: self.is_moderator(peer, &key),
+        };
         let from = self.connection(peer);
         let join = Mail::Join {
             room: key.clone(),
             from,
             user,
+            pass,
             since,
             have,
             number,
@@ -92,6 +98,7 @@ impl Hub {
             ref room,
             from,
             ref user,
+            pass,
             since,
             have,
             number,
@@ -100,13 +107,12 @@ impl Hub {
         else {
             return;
         };
-        if !self.may_exist(room) {
-            self.counters.rooms_refused_total += 1;
+        if let Err(denied) = self.admit(room, user, pass) {
             let (room, id) = (room.clone(), id.clone());
             let refused = Mail::Joined {
                 room,
                 to: from.slot,
-                outcome: Err(Code::TooManyRooms),
+                outcome: Err(denied),
                 number,
                 id,
             };
@@ -126,7 +132,10 @@ impl Hub {
         {
             home.subscribe(from.shard, head).member_count += 1;
         }
-        let sync = self.sync(index, from.shard, since, have);
+        let mut sync = self.sync(index, from.shard, since.filter(|_| pass.may_read), have);
+        if since.is_some() && !pass.may_read {
+            sync.recovered = Some(Err("forbidden"));
+        }
         if room.space == Space::Chat {
             self.enter(index, user, from);
         }
@@ -140,6 +149,35 @@ impl Hub {
             id: id.clone(),
         };
         self.answer_in_order(index, from.shard, answer);
+    }
+
+    /// At the home: whether one more connection of a user is let in.
+    fn admit(&mut self, key: &Key, user: &str, pass: Pass) -> Result<(), Box<Denied>> {
+        if !self.may_exist(key) {
+            self.counters.rooms_refused_total += 1;
+            let text = "there are too many rooms on this server: join one that exists";
+            return Err(Denied::new(Code::TooManyRooms, text));
+        }
+        if !pass.is_moderator && self.is_crowded(key, user) {
+            self.counters.room_full_total += 1;
+            let text = "the room takes no more members: come back later";
+            return Err(Denied::new(Code::RoomFull, text));
+        }
+        Ok(())
+    }
+
+    /// Whether a room has all the users that it takes, and this one is not among them.
+    fn is_crowded(&self, key: &Key, user: &str) -> bool {
+        let members_max = self.rule_of(key).and_then(|rule| rule.members_max);
+        let home = self
+            .find(key)
+            .and_then(|index| self.rooms.at(index)?.home());
+        let Some((home, members_max)) = home.zip(members_max) else {
+            return false;
+        };
+        let user = self.users.find(user, self.hash_key);
+        let is_there = user.is_some_and(|user| home.presence.contains_key(&user));
+        !is_there && home.presence.len() >= members_max as usize
     }
 
     /// At the home: how a connection on a shard follows a log.
@@ -199,7 +237,7 @@ impl Hub {
         &mut self,
         key: &Key,
         to: Slot,
-        outcome: Result<(Box<Sync>, u32), Code>,
+        outcome: Result<(Box<Sync>, u32), Box<Denied>>,
         number: u64,
         id: Option<&str>,
     ) {
@@ -225,11 +263,11 @@ impl Hub {
                     self.start_member(link, sync.from);
                 }
             }
-            Err(code) => {
+            Err(denied) => {
                 if let Some(link) = link {
                     self.drop_membership(to, link);
                 }
-                self.refuse_join(to, key, code, id);
+                self.refuse_join(to, key, *denied, id);
             }
         }
     }
@@ -252,23 +290,32 @@ impl Hub {
         self.effects.reply(to, |out| joined.encode(out));
     }
 
-    fn refuse_join(&mut self, to: Slot, key: &Key, code: Code, id: Option<&str>) {
+    fn refuse_join(&mut self, to: Slot, key: &Key, denied: Denied, id: Option<&str>) {
         if key.space == Space::Raw {
             // Whatever else it was sent would pass for a message of the relay.
             self.effects
                 .close(to, crate::ws::CloseCode::TRY_AGAIN, "too many rooms");
             return;
         }
+        let Denied {
+            code,
+            message,
+            retry_after_ms,
+        } = denied;
         let refusal = Refusal {
             code,
-            message: "there are too many rooms on this server: join one that exists".into(),
+            message,
             request: "join".into(),
             id: id.map(Cow::Borrowed),
             target: Some(Target::room(&key.name)),
         };
+        let error = event::Error {
+            refusal: &refusal,
+            retryable: code.retryable(),
+            retry_after_ms,
+        };
         self.counters.errors_total += 1;
-        self.effects
-            .reply(to, |out| event::Error::from(&refusal).encode(out));
+        self.effects.reply(to, |out| error.encode(out));
     }
 
     /// Lets a member read from behind message `from`.
@@ -447,6 +494,7 @@ impl Hub {
             self.leave(peer, link, None, None);
         }
         self.drop_identity(peer);
+        self.revoke(peer);
         self.clients.remove(peer);
         self.settle();
     }

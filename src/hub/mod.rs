@@ -11,6 +11,7 @@
 //! | `command` | the commands of the protocol, at the connection's side |
 //! | `join` | joining and leaving, at both sides |
 //! | `publish` | messages and signals on their way into a log |
+//! | `access` | who may do what in a room |
 //! | `append` | answers of the log service, and frames into segments |
 //! | `stored` | what the log service keeps beyond what memory holds |
 //! | `deflater` | the second encoding of frames |
@@ -20,6 +21,7 @@
 //! | `upkeep` | timers, memory, rooms that nobody needs |
 //! | `audit` | what holds between two turns, for the simulator |
 
+mod access;
 mod append;
 mod audit;
 mod claims;
@@ -48,7 +50,9 @@ use crate::hashing::HashKey;
 use crate::limits::{Limits, MAIL_BYTES_MAX};
 use crate::log::{LogPort, Read, Request, Submission};
 use crate::mail::{Mail, Reserve};
+use crate::rights::Rights;
 use crate::room::{Connection, Fan, Key, Link, Opening, Role, Room, Rooms, Space};
+use crate::rules::RoomRules;
 use crate::slots::Slot;
 use crate::timers::{Tick, Wheel, tick_at};
 use crate::users::{Claim, Users};
@@ -108,6 +112,9 @@ pub struct Hub {
     pub rooms: Rooms,
     users: Users,
     clients: Clients,
+    room_rules: Arc<RoomRules>,
+    /// Of the connections that have any, by place.
+    rights: HashMap<u32, Rights, HashKey>,
     /// What is to be done to connections.
     pub effects: Effects,
     /// What was counted.
@@ -149,6 +156,7 @@ impl Hub {
     pub fn new(
         place: Place,
         limits: Limits,
+        room_rules: Arc<RoomRules>,
         log: &impl LogPort,
         hash_key: HashKey,
         seed: [u8; 32],
@@ -167,6 +175,8 @@ impl Hub {
             rooms: Rooms::default(),
             users: Users::default(),
             clients: Clients::default(),
+            room_rules,
+            rights: HashMap::with_hasher(hash_key),
             effects: Effects::default(),
             counters: Counters::default(),
             dirty: VecDeque::new(),
@@ -335,7 +345,12 @@ impl Hub {
             Mail::Leave { room, user, to, id } => {
                 self.leave_home(from, &room, &user, to, id.as_deref());
             }
-            Mail::Publish { room, from, letter } => self.publish_home(&room, from, &letter.draft()),
+            Mail::Publish {
+                room,
+                from,
+                is_moderator,
+                letter,
+            } => self.publish_home(&room, from, is_moderator, &letter.draft()),
             Mail::Copy {
                 room,
                 from,
@@ -380,6 +395,10 @@ impl Hub {
         let (epoch, seq) = self.first_head(key);
         let mut room = Room::new(key.clone(), role, epoch, seq);
         room.touched = self.now.tick();
+        room.rule = match key.space {
+            Space::Chat => self.room_rules.find(&key.name),
+            Space::Inbox | Space::Raw => None,
+        };
         let index = self.rooms.insert(room, self.hash_key);
         if is_home {
             if key.space != Space::Raw {

@@ -5,7 +5,7 @@ use crate::limits::ROOM_BACKLOG_BYTES_MAX;
 use crate::log::Draft;
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, Refusal, event};
-use crate::room::{Connection, Key, Kind, Link, Role, Room, Space};
+use crate::room::{Connection, Key, Kind, Link, Role, Room, SlowMode, Space};
 use crate::slots::Slot;
 use crate::ws::Opcode;
 use crate::ws::frame;
@@ -13,7 +13,13 @@ use std::borrow::Cow;
 
 impl Hub {
     /// At the connection's side: a message to a room or an inbox.
-    pub(super) fn publish(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
+    pub(super) fn publish(
+        &mut self,
+        key: &Key,
+        from: Connection,
+        is_moderator: bool,
+        draft: &Draft<'_>,
+    ) {
         let reserve = Reserve::Message(draft_bytes(draft));
         self.clients.reserve(from.slot, reserve);
         let is_open = self
@@ -22,7 +28,7 @@ impl Hub {
             .and_then(Room::home)
             .is_some_and(|home| matches!(home.opening, crate::room::Opening::Open));
         if is_open {
-            self.publish_home(key, from, draft);
+            self.publish_home(key, from, is_moderator, draft);
         } else if self.is_stalled() {
             // Before it waits anywhere: the sender is read again, and so nothing else bounds this.
             self.refuse_stalled(from, key, draft);
@@ -33,6 +39,7 @@ impl Hub {
                 Mail::Publish {
                     room: key.clone(),
                     from,
+                    is_moderator,
                     letter,
                 },
             );
@@ -40,12 +47,22 @@ impl Hub {
     }
 
     /// At the home: hands a message to the log service.
-    pub(super) fn publish_home(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
+    pub(super) fn publish_home(
+        &mut self,
+        key: &Key,
+        from: Connection,
+        is_moderator: bool,
+        draft: &Draft<'_>,
+    ) {
         let Some(index) = self.log_of(key, from, draft) else {
             return;
         };
         if self.is_stalled() && self.is_kept(key) {
             self.refuse_stalled(from, key, draft);
+            return;
+        }
+        if !is_moderator && let Err(wait_ms) = self.slow_down(index, draft.sender) {
+            self.refuse_slow(from, key, draft, wait_ms);
             return;
         }
         let dedupe = draft
@@ -97,12 +114,33 @@ impl Hub {
                 let index = self.find_or_make(key);
                 if self.is_opening(index) {
                     let letter = Box::new(Letter::new(draft));
-                    let room = key.clone();
-                    self.set_aside(Mail::Publish { room, from, letter });
+                    self.set_aside(Mail::Publish {
+                        room: key.clone(),
+                        from,
+                        is_moderator: false,
+                        letter,
+                    });
                     return None;
                 }
                 Some(index)
             }
+        }
+    }
+
+    /// Lets a user of a room with slow mode write, or says for how many milliseconds it has to wait.
+    fn slow_down(&mut self, index: u32, user: &str) -> Result<(), u64> {
+        let (now_ms, hash_key) = (self.now.mono_ms, self.hash_key);
+        let Some(room) = self.rooms.at_mut(index) else {
+            return Ok(());
+        };
+        let rule = room.rule.and_then(|place| self.room_rules.at(place));
+        let pause_ms = rule.and_then(|rule| rule.slow_mode_ms);
+        match room.home_mut().zip(pause_ms) {
+            Some((home, pause_ms)) => home
+                .slow
+                .get_or_insert_with(|| Box::new(SlowMode::new(hash_key)))
+                .admit(user, now_ms, pause_ms),
+            None => Ok(()),
         }
     }
 
@@ -272,6 +310,14 @@ impl Hub {
         self.send_refusal(from, key, &refusal, reserve);
     }
 
+    fn refuse_slow(&mut self, from: Connection, key: &Key, draft: &Draft<'_>, wait_ms: u64) {
+        self.counters.slow_mode_total += 1;
+        let text = "this room is in slow mode: wait before you write again";
+        let refusal = refusal(key, draft, Code::RateLimited, text, "message");
+        let reserve = Reserve::Message(draft_bytes(draft));
+        self.send_refusal_until(from, key, &refusal, Some(wait_ms), reserve);
+    }
+
     fn refuse_stalled(&mut self, from: Connection, key: &Key, draft: &Draft<'_>) {
         self.counters.storage_stalled_total += 1;
         let text = "the disk is too slow: send it again later";
@@ -296,9 +342,21 @@ impl Hub {
         refusal: &Refusal<'_>,
         reserve: Reserve,
     ) {
+        let retry_after_ms = refusal.code.retryable().then_some(RETRY_AFTER_MS);
+        self.send_refusal_until(from, key, refusal, retry_after_ms, reserve);
+    }
+
+    /// The same where it is known after how many milliseconds it may be tried again.
+    pub(super) fn send_refusal_until(
+        &mut self,
+        from: Connection,
+        key: &Key,
+        refusal: &Refusal<'_>,
+        retry_after_ms: Option<u64>,
+        reserve: Reserve,
+    ) {
         self.counters.errors_total += 1;
         let retryable = refusal.code.retryable();
-        let retry_after_ms = retryable.then_some(RETRY_AFTER_MS);
         let error = event::Error {
             refusal,
             retryable,

@@ -305,6 +305,7 @@ fn settings(config: &Config) -> Settings {
         },
         deflate: config.deflate,
         origins: config.origins.clone(),
+        room_rules: Arc::new(config.room_rules.clone()),
     }
 }
 
@@ -362,6 +363,7 @@ mod tests {
             deflate: false,
             origins: Vec::new(),
             log: log::LevelFilter::Info,
+            room_rules: Default::default(),
             limits: Limits {
                 drain_ms: 60_000,
                 ..Limits::default()

@@ -1,5 +1,6 @@
 //! What only a room's home shard knows: who is there, on every shard, and which shards follow.
 
+use super::SlowMode;
 use crate::hashing::HashKey;
 use crate::limits::CREDIT_BYTES;
 use crate::log::{Head, Opened};
@@ -103,6 +104,8 @@ pub struct Home {
     pub ask_again: Option<Tick>,
     /// Messages handed to the log service and not answered yet, in bytes.
     pub submitted_bytes: usize,
+    /// Of a room with slow mode: who has to wait.
+    pub slow: Option<Box<SlowMode>>,
 }
 
 impl Home {
@@ -122,6 +125,7 @@ impl Home {
             trimmed: 0,
             ask_again: None,
             submitted_bytes: 0,
+            slow: None,
         }
     }
 

@@ -8,12 +8,14 @@ mod batch;
 mod home;
 mod member;
 mod segment;
+mod slow;
 mod tail;
 
 pub use batch::{Batch, BatchFrame};
 pub use home::{Home, Opening, Pending, Step, Subscriber};
 pub use member::{Link, Membership, Progress};
 pub use segment::{Encoding, Frame, Kind};
+pub use slow::SlowMode;
 pub use tail::{Cut, Runs, Tail};
 
 use crate::hashing::{HashKey, NameIndex};
@@ -127,6 +129,8 @@ pub struct Room {
     pub members: Vec<Membership>,
     /// See [`Role`].
     pub role: Role,
+    /// Place of its [rule](crate::rules::RoomRules), if it has one.
+    pub rule: Option<u16>,
     /// See [`Fan`].
     pub fan: Fan,
     /// Every member that is awake is past this position.
@@ -151,6 +155,7 @@ impl Room {
             deflated_count: 0,
             members: Vec::new(),
             role,
+            rule: None,
             fan: Fan::Idle,
             passing_bytes: 0,
             armed: 0,

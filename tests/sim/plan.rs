@@ -190,8 +190,8 @@ impl Plan {
                 raw: true,
                 echo: true,
             },
-            origins: Vec::new(),
             deflate: true,
+            ..Settings::default()
         }
     }
 

@@ -51,8 +51,8 @@ impl Stage {
                 raw: true,
                 echo: true,
             },
-            origins: Vec::new(),
             deflate: true,
+            ..Settings::default()
         };
         Stage {
             net: Network::new(shard_count, settings, faults, rng.fork()),
