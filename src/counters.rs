@@ -44,6 +44,10 @@ counters! {
     Counter accepted_total;
     /// Connections refused with 503 because the limit was reached.
     Counter turned_away_total;
+    /// Connections whose client was named by the PROXY protocol.
+    Counter proxied_total;
+    /// Connections of trusted proxies closed because their PROXY header was malformed.
+    Counter proxy_malformed_total;
     /// HTTP requests answered, upgrades not included.
     Counter http_requests_total;
     /// HTTP requests refused with a 4xx or 5xx.

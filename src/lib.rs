@@ -8,9 +8,9 @@
 //!
 //! | ring | modules | what it may know |
 //! |---|---|---|
-//! | 0 codecs | [`ws`], [`http`], [`proto`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
+//! | 0 codecs | [`ws`], [`http`], [`proto`], [`proxy`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
 //! | 1 engine | [`room`], [`users`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
-//! | 2 shell | [`reactor`], [`store`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
+//! | 2 shell | [`reactor`], [`admin`], [`store`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
 //!
 //! [`limits`] holds every bound and [`counters`] every counter, for all rings. Rings 0 and 1 run unchanged under the
 //! simulator (`tests/sim`) and the fuzzers: partial writes, budgets and fan-out included.
@@ -92,6 +92,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod admin;
 pub mod config;
 #[doc = include_str!("../docs/cost.md")]
 pub mod cost {}
@@ -107,12 +108,15 @@ pub mod mail;
 pub mod metrics;
 pub mod peer;
 pub mod proto;
+pub mod proxy;
 pub mod reactor;
 pub mod rights;
 pub mod room;
 pub mod rules;
 pub mod slots;
 pub mod store;
+#[doc = include_str!("../docs/threats.md")]
+pub mod threats {}
 pub mod timers;
 pub mod tools;
 pub mod users;

@@ -30,6 +30,10 @@ pub const HEADER_COUNT_MAX: usize = 100;
 /// Longest request body that is read and thrown away, in bytes; a longer one gets `413`.
 pub const BODY_BYTES_MAX: u64 = 64 * 1024;
 
+/// Longest header of the PROXY protocol, in bytes; a longer one closes its connection. A proxy that passes on the name
+/// and the certificate of a TLS client needs about half of it.
+pub const PROXY_HEADER_BYTES_MAX: usize = 2 * 1024;
+
 /// Longest payload of a control frame, in bytes (RFC 6455, 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
 /// Most frames of one fragmented message, empty ones included; more get close 1008. It grows with
@@ -63,6 +67,19 @@ pub const INFLATED_BYTES_PER_TURN: usize = 1024 * 1024;
 pub const SEND_COUNT_PER_TURN: u32 = 512;
 /// Connections accepted in one turn of a shard.
 pub const ACCEPT_COUNT_PER_TURN: u32 = 64;
+/// Rooms or connections that a shard looks at in one turn, for an overview that an operator asked for.
+pub const LOOK_COUNT_PER_TURN: u32 = 4096;
+/// Connections of the admin port that are served at the same time; more get `503`.
+pub const ADMIN_CONNECTION_COUNT_MAX: usize = 8;
+/// Time for one of them to ask and to take its answer, in milliseconds.
+pub const ADMIN_REQUEST_MS: u64 = 5_000;
+/// Time for the shards to tell what an overview asks for, in milliseconds.
+pub const ADMIN_ANSWER_MS: u64 = 2_000;
+/// Rows of an overview where no `limit` is named.
+pub const ADMIN_ROW_COUNT_DEFAULT: usize = 100;
+/// Most rows of an overview; a higher `limit` is clamped.
+pub const ADMIN_ROW_COUNT_MAX: usize = 1_000;
+
 /// Connections over `connection_count_max` that are told so by a `503` at the same time; more are closed at once.
 pub const TURNED_AWAY_COUNT_MAX: u32 = 64;
 

@@ -67,6 +67,9 @@ fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     signals::watch(stop)?;
+    if let Some(address) = server.admin_address() {
+        log::info!("admin on http://{address}");
+    }
     print(&format!("listening on http://{}\n", server.address()));
     let counters = server.join()?;
     log::info!(

@@ -13,8 +13,12 @@ pub enum Received {
     Bytes(usize),
     /// Nothing now; the socket will say when there is more.
     Blocked,
+    /// Nothing of the connection's own: the proxy in front says where it comes from. There may be more at once.
+    Proxied(std::net::IpAddr),
     /// The other side sends no more.
     Closed,
+    /// What the proxy in front said cannot be read.
+    Malformed,
     /// The connection is broken.
     Failed,
 }
@@ -43,6 +47,29 @@ pub trait Socket {
 
     /// Where the other side is.
     fn address(&self) -> Option<std::net::IpAddr>;
+
+    /// What went over it, where that is counted.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
+}
+
+/// What went over one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// When it was accepted, in milliseconds since the start of the process.
+    pub since_ms: u64,
+    /// Bytes that came, without those of the layers below.
+    pub received_bytes: u64,
+    /// Bytes that went.
+    pub sent_bytes: u64,
+}
+
+impl Traffic {
+    /// Both ways together.
+    pub fn bytes(&self) -> u64 {
+        self.received_bytes + self.sent_bytes
+    }
 }
 
 /// What a connection is at.

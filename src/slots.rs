@@ -116,6 +116,11 @@ impl<T> Slots<T> {
         self.entries.len()
     }
 
+    /// Places that a value may be at: those below this.
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.entries.capacity()).unwrap_or(u32::MAX)
+    }
+
     /// Whether nothing lives here.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

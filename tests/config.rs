@@ -148,8 +148,16 @@ fn a_wrong_setting_is_named() {
         (&["--shards", "0"][..], &["--shards", "1 to 64"][..]),
         (&["--shards", "65"], &["--shards"]),
         (&["--listen", "8080"], &["--listen", "127.0.0.1:8080"]),
+        (&["--user", ""], &["--user", "roomcast"]),
+        (&["--user", "ann:"], &["--user", "ann:"]),
+        (&["--admin", "9090"], &["--admin", "127.0.0.1:8080"]),
         (&["--log", "loud"], &["--log", "info"]),
         (&["--origin", "chat.example"], &["--origin", "https://"]),
+        (
+            &["--trusted-proxy", "::1", "--trusted-proxy", "10.0.0.1/8"],
+            &["--trusted-proxy", "10.0.0.1/8", "10.0.0.0/8"],
+        ),
+        (&["--trusted-proxy", "proxy"], &["--trusted-proxy", "proxy"]),
         (&["--tls-cert", "x"], &["--tls-cert", "--tls-key"]),
         (&["--max-connections", "0"], &["--max-connections"]),
         (

@@ -59,7 +59,7 @@ macro_rules! replayed {
     };
 }
 
-replayed! { command connection deflate differential frames header http roundtrip shard }
+replayed! { command connection deflate differential frames header http proxy roundtrip shard }
 
 #[test]
 fn every_folder_has_its_target() {

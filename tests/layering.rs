@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The ring of each module of the crate. A module may use its own ring and the rings within.
-const RINGS: [(&str, u8); 24] = [
+const RINGS: [(&str, u8); 26] = [
     ("ws", 0),
     ("http", 0),
     ("proto", 0),
+    ("proxy", 0),
     ("room", 1),
     ("users", 1),
     ("hub", 1),
@@ -25,6 +26,7 @@ const RINGS: [(&str, u8); 24] = [
     ("slots", 1),
     ("hashing", 1),
     ("reactor", 2),
+    ("admin", 2),
     ("store", 2),
     ("tools", 2),
     ("config", 2),

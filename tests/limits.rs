@@ -286,6 +286,25 @@ const TESTED: &[(&str, &str)] = &[
         "limits::fragments_grow_with_the_message",
     ),
     (
+        "PROXY_HEADER_BYTES_MAX",
+        "proxy::a_malformed_header_closes_and_is_counted",
+    ),
+    (
+        "ADMIN_CONNECTION_COUNT_MAX",
+        "admin::too_many_connections_are_told",
+    ),
+    (
+        "ADMIN_REQUEST_MS",
+        "admin::a_request_that_stops_half_way_is_closed_in_time",
+    ),
+    (
+        "ADMIN_ANSWER_MS",
+        "not refused here: reactor/survey.rs has the test",
+    ),
+    ("ADMIN_ROW_COUNT_DEFAULT", "admin::a_page_is_bounded"),
+    ("ADMIN_ROW_COUNT_MAX", "admin::a_page_is_bounded"),
+    ("LOOK_COUNT_PER_TURN", "not refused: the share of one turn"),
+    (
         "TURNED_AWAY_COUNT_MAX",
         "limits::connections_over_the_limit_are_told",
     ),

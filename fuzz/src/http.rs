@@ -122,7 +122,12 @@ fn check_head(head: &[u8], version: Version) {
 
 /// What the server does with a request next must not panic either, and its answers are HTTP.
 fn serve(request: &Request<'_>) {
-    for endpoints in [(false, false), (true, true)].map(|(raw, echo)| Endpoints { raw, echo }) {
+    for has_all in [false, true] {
+        let endpoints = Endpoints {
+            raw: has_all,
+            echo: has_all,
+            has_admin: !has_all,
+        };
         if let Err(refusal) = route(request, endpoints) {
             check_refusal(refusal);
         }
@@ -130,6 +135,7 @@ fn serve(request: &Request<'_>) {
     origin::is_allowed(
         request.origin,
         request.host,
+        request.body_bytes > 0,
         &["https://chat.example".to_owned()],
     );
     if let Err(error) = WsQuery::parse(request.query) {

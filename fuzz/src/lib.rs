@@ -13,6 +13,7 @@ pub mod header;
 pub mod http;
 pub mod ledger;
 pub mod pipe;
+pub mod proxy;
 pub mod reader;
 pub mod roundtrip;
 pub mod shard;
@@ -22,7 +23,7 @@ pub mod world;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("command", command::run),
     ("connection", connection::run),
     ("deflate", deflate::run),
@@ -30,6 +31,7 @@ pub const TARGETS: [Target; 9] = [
     ("frames", frames::run),
     ("header", header::run),
     ("http", http::run),
+    ("proxy", proxy::run),
     ("roundtrip", roundtrip::run),
     ("shard", shard::run),
 ];

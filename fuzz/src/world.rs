@@ -86,6 +86,7 @@ fn settings() -> Settings {
         endpoints: Endpoints {
             raw: true,
             echo: true,
+            has_admin: false,
         },
         deflate: true,
         ..Settings::default()

@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 use super::error::Error;
 use super::layer::Layer;
 use super::merge::Merged;
-use super::{Config, History, Machine, rooms};
+use super::{Account, Config, History, Machine, rooms};
 use crate::limits::{
     CONNECTION_COUNT_MAX, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, Limits, MESSAGE_BYTES_MAX,
     SHARD_COUNT_MAX,
 };
+use crate::proxy::{Network, Networks};
 use crate::rights::Pattern;
 use crate::store::{Retention, Rule};
 
@@ -30,10 +31,13 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
     let tail_bytes_given = number_given(given, "tail_bytes_max").unwrap_or(tail_bytes_max);
     Layer {
         listen: Some("127.0.0.1:8080".to_owned()),
+        admin: None,
         shards: Some(shards),
         pin: Some(false),
+        trusted_proxy: Some(Vec::new()),
         tls_cert: None,
         tls_key: None,
+        user: None,
         log: Some("info".to_owned()),
         origin: Some(Vec::new()),
         raw: Some(false),
@@ -98,7 +102,11 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
     let limits = limits(merged)?;
     check_relations(merged, shards, &limits)?;
     Ok(Config {
-        listen: listen(merged)?,
+        listen: address(merged, "listen", merged.text("listen").unwrap_or_default())?,
+        admin: merged
+            .text("admin")
+            .map(|text| address(merged, "admin", text))
+            .transpose()?,
         shards,
         pin: merged.switch("pin"),
         history: history(merged),
@@ -114,6 +122,11 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
             .list("origin")
             .map(|text| origin(merged, text))
             .collect::<Result<_, _>>()?,
+        trusted_proxies: trusted_proxies(merged)?,
+        user: merged
+            .text("user")
+            .map(|text| account(merged, text))
+            .transpose()?,
         log: log(merged)?,
         room_rules: rooms::check(merged)?,
         limits,
@@ -184,13 +197,12 @@ fn check_tls(merged: &Merged) -> Result<(), Error> {
     }
 }
 
-fn listen(merged: &Merged) -> Result<SocketAddr, Error> {
-    let text = merged.text("listen").unwrap_or_default();
+fn address(merged: &Merged, key: &str, text: &str) -> Result<SocketAddr, Error> {
     text.parse().map_err(|_| {
         let reason = format!(
             "{text:?} is no address and port; write it as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080"
         );
-        merged.wrong("listen", reason)
+        merged.wrong(key, reason)
     })
 }
 
@@ -222,6 +234,29 @@ fn rules(merged: &Merged, key: &str) -> Result<Vec<Rule>, Error> {
         Ok(Rule { pattern, most })
     };
     merged.list(key).map(rule).collect()
+}
+
+fn account(merged: &Merged, text: &str) -> Result<Account, Error> {
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    if user.is_empty() || group.is_some_and(str::is_empty) {
+        let reason = format!("{text:?} is no user; write it as roomcast, or roomcast:ssl-cert");
+        return Err(merged.wrong("user", reason));
+    }
+    Ok(Account {
+        user: user.to_owned(),
+        group: group.map(str::to_owned),
+    })
+}
+
+fn trusted_proxies(merged: &Merged) -> Result<Networks, Error> {
+    let network = |text: &str| {
+        text.parse::<Network>()
+            .map_err(|error| merged.wrong("trusted_proxy", format!("{text:?} {error}")))
+    };
+    merged.list("trusted_proxy").map(network).collect()
 }
 
 /// An origin is a scheme, a host and perhaps a port (RFC 6454, 6.2): what a browser sends in `Origin`.

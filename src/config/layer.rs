@@ -70,6 +70,11 @@ pub struct Layer {
     /// Address and port to listen on, as 127.0.0.1:8080 or [::]:8080; port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT", help_heading = PLACE)]
     pub listen: Option<String>,
+    /// Address and port for the operator: /metrics, /readyz, /rooms and /connections, and no longer the first two on
+    /// the public port. 127.0.0.1:9090 where none is named; without the flag there is no such port.
+    #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9090",
+          help_heading = PLACE)]
+    pub admin: Option<String>,
     /// Threads that serve connections, each with an event loop of its own (1 to 64).
     #[arg(long, value_name = "COUNT", help_heading = PLACE)]
     pub shards: Option<u16>,
@@ -79,12 +84,20 @@ pub struct Layer {
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub pin: Option<bool>,
+    /// Address or network of proxies in front, as 127.0.0.1 or 10.0.0.0/8. Only of those X-Forwarded-For, X-Real-IP and
+    /// X-Forwarded-Proto are believed, and the PROXY protocol (version 1 or 2) is taken. Repeatable.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', help_heading = PLACE)]
+    pub trusted_proxy: Option<Vec<String>>,
     /// Certificate chain in PEM. TLS is not built into this version: put a proxy that speaks it in front.
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub tls_cert: Option<String>,
     /// Private key of the certificate, in PEM. See --tls-cert.
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub tls_key: Option<String>,
+    /// User to become once the ports are bound, for which it has to be started as root. With a group the process has
+    /// that one alone, otherwise those of the user. A data folder that is missing is made for that user.
+    #[arg(long, value_name = "NAME[:GROUP]", help_heading = PLACE)]
+    pub user: Option<String>,
     /// What to log to standard error: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", help_heading = PLACE)]
     pub log: Option<String>,

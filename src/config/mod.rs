@@ -26,6 +26,7 @@ pub use self::error::Error;
 use self::layer::{Arguments, Layer};
 use self::merge::{Merged, Source};
 use crate::limits::Limits;
+use crate::proxy::Networks;
 use crate::rules::RoomRules;
 use crate::store::Retention;
 
@@ -34,8 +35,12 @@ use crate::store::Retention;
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where to listen for the operator, if anywhere.
+    pub admin: Option<SocketAddr>,
     /// Threads that serve connections, 1 to [`SHARD_COUNT_MAX`](crate::limits::SHARD_COUNT_MAX).
     pub shards: u16,
+    /// Who to be once the ports are bound.
+    pub user: Option<Account>,
     /// Whether each shard stays on a core of its own.
     pub pin: bool,
     /// Where history, names and inboxes are kept.
@@ -52,6 +57,8 @@ pub struct Config {
     pub deflate: bool,
     /// Origins that may connect besides the server's own; `*` is any.
     pub origins: Vec<String>,
+    /// Whose word counts for where a connection comes from.
+    pub trusted_proxies: Networks,
     /// The least important level that is logged.
     pub log: log::LevelFilter,
     /// Who may do what in which rooms.
@@ -69,6 +76,25 @@ pub enum History {
     Folder(PathBuf),
 }
 
+impl History {
+    /// The data folder, if there is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match self {
+            History::Memory => None,
+            History::Folder(folder) => Some(folder),
+        }
+    }
+}
+
+/// A user of the system, and perhaps a group: names or numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub user: String,
+    /// The only group; those of the user where none is named.
+    pub group: Option<String>,
+}
+
 /// What the machine offers; some defaults follow from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
@@ -76,6 +102,8 @@ pub struct Machine {
     pub core_count: usize,
     /// Descriptors that the process may have open.
     pub descriptor_count_max: u64,
+    /// Whether the process runs as root.
+    pub is_root: bool,
 }
 
 /// What the command line asks for.

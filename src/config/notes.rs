@@ -14,6 +14,21 @@ pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) ->
             "--max-connections is {wanted}, but {limit} descriptors (ulimit -Hn) are enough for about {possible}"
         ));
     }
+    if machine.is_root && config.user.is_none() {
+        notes
+            .push("it runs as root: --user NAME gives that up once the ports are bound".to_owned());
+    }
+    if let Some(address) = config.admin.filter(|address| !address.ip().is_loopback()) {
+        notes.push(format!(
+            "whoever reaches the admin port {address} sees who is connected, and from where"
+        ));
+    }
+    if config.trusted_proxies.contain_everybody() {
+        notes.push(
+            "--trusted-proxy has a network of prefix 0: every client chooses its own address"
+                .to_owned(),
+        );
+    }
     notes.extend(
         unknown_variables
             .iter()
@@ -40,6 +55,7 @@ mod tests {
         let machine = Machine {
             core_count: 2,
             descriptor_count_max: 1024,
+            is_root: flags.contains(&"--user"),
         };
         super::super::load(arguments, [], machine)
             .expect("these settings are right")
@@ -56,6 +72,13 @@ mod tests {
                 &["lost at exit", "1024 descriptors"],
             ),
             (&["--memory", "--max-connections", "500"], &["lost at exit"]),
+            (&["--admin"], &[]),
+            (&["--admin", "0.0.0.0:9090"], &["sees who is connected"]),
+            (&["--trusted-proxy", "10.0.0.0/8"], &[]),
+            (
+                &["--trusted-proxy", "::1,0.0.0.0/0"],
+                &["every client chooses"],
+            ),
         ] {
             let notes = noted(flags);
             assert_eq!(notes.len(), expected.len(), "{notes:?}");

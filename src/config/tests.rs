@@ -4,6 +4,7 @@ use crate::limits::SHARD_COUNT_MAX;
 const MACHINE: Machine = Machine {
     core_count: 2,
     descriptor_count_max: 20_000,
+    is_root: false,
 };
 
 /// Loads with these flags, variables and this file (`roomcast.toml`, named by a flag if it is not empty).
@@ -49,7 +50,8 @@ fn without_any_setting_the_defaults_hold() {
     assert_eq!(config.shards, 2);
     assert_eq!(config.history, History::Folder("roomcast-data".into()));
     assert!(!config.raw && !config.echo && !config.deflate);
-    assert!(config.origins.is_empty());
+    assert_eq!(config.admin, None);
+    assert!(config.origins.is_empty() && config.trusted_proxies.is_empty());
     let connection_count_max = config.limits.connection_count_max;
     assert!(
         (19_000..20_000).contains(&connection_count_max),
@@ -335,6 +337,7 @@ fn few_descriptors_still_leave_some_for_connections() {
         let machine = Machine {
             core_count: 1000,
             descriptor_count_max,
+            is_root: false,
         };
         let setup = load_with(["roomcast".into()], [], machine, |_| Ok(String::new())).unwrap();
         let count = u64::from(setup.config.limits.connection_count_max);

@@ -162,6 +162,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             self.hub.refuse_command(slot, &refusal);
             return;
         };
+        let address = self.address(slot);
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
@@ -170,7 +171,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             user: user.as_deref(),
             session: session.as_deref(),
             since: inbox_since.as_ref().map(since_of),
-            address: peer.socket.address(),
+            address,
             id: request.id.as_deref(),
         };
         self.hub.hello(slot, &hello);

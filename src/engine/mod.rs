@@ -10,14 +10,17 @@ mod deliver;
 mod echo;
 mod fan_out;
 mod flush;
+pub mod overview;
+mod proxied;
 mod read;
 mod timer;
 mod web;
 
 pub use crate::hub::{Now, Place, Restored};
-pub use crate::peer::{Received, Sent, Socket};
+pub use crate::peer::{Received, Sent, Socket, Traffic};
 
 use self::fan_out::Shared;
+use self::proxied::Proxied;
 use crate::counters::Counters;
 use crate::hashing::HashKey;
 use crate::http::Endpoints;
@@ -26,12 +29,14 @@ use crate::limits::{Limits, READ_BYTES, TURNED_AWAY_COUNT_MAX};
 use crate::log::LogPort;
 use crate::mail::Mail;
 use crate::peer::{Marks, Peer, Replies};
+use crate::proxy::Networks;
 use crate::room::Runs;
 use crate::rules::RoomRules;
 use crate::slots::{Slot, Slots};
 use crate::timers::{TICK_MS, Tick, Wheel, ticks};
 use crate::ws::Rules;
 use crate::ws::deflate::Inflater;
+use hashbrown::HashMap;
 use std::sync::Arc;
 
 /// What an operator decides.
@@ -47,6 +52,8 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// Who may do what in which rooms.
     pub room_rules: Arc<RoomRules>,
+    /// Whose word counts for where a connection comes from.
+    pub trusted_proxies: Networks,
 }
 
 /// What a shard asks of the process that it stands in.
@@ -75,6 +82,8 @@ pub struct Engine<S, L> {
     inbox: Vec<(u16, Vec<Mail>)>,
     rules: Rules,
     peers: Slots<Peer<S>>,
+    /// What proxies said, by the peer's index.
+    proxied: HashMap<u32, Proxied, HashKey>,
     timers: Wheel,
     now: Now,
     /// Peers that may have something to read.
@@ -128,6 +137,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             hub,
             inbox: Vec::new(),
             peers: Slots::default(),
+            proxied: HashMap::with_hasher(hash_key),
             timers: Wheel::new(0),
             now: Now {
                 mono_ms: 0,
@@ -328,6 +338,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 continue;
             };
             self.hub.disconnect(slot);
+            self.forget_proxied(index);
             let Some(peer) = self.peers.remove(index) else {
                 continue;
             };

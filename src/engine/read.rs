@@ -89,9 +89,17 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 }
             }
             Received::Blocked => peer.marks.clear(Marks::READABLE),
+            Received::Proxied(client) => {
+                self.named_by_header(slot, client);
+                self.mark_read(slot.index);
+            }
             Received::Closed => {
                 peer.marks.clear(Marks::READABLE);
                 self.ended(slot);
+            }
+            Received::Malformed => {
+                self.hub.counters.proxy_malformed_total += 1;
+                self.doom(slot.index);
             }
             Received::Failed => self.doom(slot.index),
         }

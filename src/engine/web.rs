@@ -186,7 +186,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             let refusal = Refusal::unavailable("the server is stopping", RETRY_AFTER_S);
             return self.refuse_request(slot, reply, refusal);
         }
-        if !origin::is_allowed(request.origin, request.host, &self.settings.origins) {
+        let is_secure = self.named_by_request(slot, request);
+        let origins = &self.settings.origins;
+        if !origin::is_allowed(request.origin, request.host, is_secure, origins) {
             self.hub.counters.origin_refused_total += 1;
             return self.refuse_request(slot, reply, Refusal::FOREIGN_ORIGIN);
         }
@@ -215,6 +217,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     fn enter_chat(&mut self, slot: Slot, query: &WsQuery<'_>) {
         self.hub.connect(slot, self.encoding(slot));
+        let address = self.address(slot);
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
@@ -226,7 +229,6 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if let Some(room) = &query.room {
             peer.spill_mut().first_room = Some(room.as_ref().into());
         }
-        let address = peer.socket.address();
         self.arm(
             slot.index,
             self.now.tick() + ticks(self.settings.limits.handshake_ms),

@@ -2,6 +2,7 @@
 
 use httparse::Header;
 
+use super::forwarded::Forwarded;
 use super::list;
 use super::refusal::Refusal;
 use crate::limits::HEADER_COUNT_MAX;
@@ -73,12 +74,14 @@ impl<'s, 'a> Fields<'s, 'a> {
             .any(|other| other.eq_ignore_ascii_case(element.as_bytes()))
     }
 
+    /// What proxies in front wrote, to be read after the request was parsed.
+    pub(super) fn forwarded(self) -> Forwarded<'a> {
+        Forwarded::new(self.section)
+    }
+
     /// All lines of this name, to be read after the request was parsed.
     pub(super) fn lines(self, name: &'static str) -> Lines<'a> {
-        Lines {
-            section: self.section,
-            name,
-        }
+        Lines::new(self.section, name)
     }
 }
 
@@ -90,8 +93,13 @@ pub(super) struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
+    /// The lines of this name in a section that [`Fields::parse`] took.
+    pub(super) fn new(section: &'a [u8], name: &'static str) -> Lines<'a> {
+        Lines { section, name }
+    }
+
     /// The values, in order.
-    pub(super) fn values(self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub(super) fn values(self) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
         let lines = self.section.split(|byte| *byte == b'\n');
         lines.filter_map(move |line| {
             let colon = line.iter().position(|byte| *byte == b':')?;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::field::Lines;
 
 /// Splits one line's value into its elements. Empty ones are skipped (RFC 9110, 5.6.1.2).
-pub(super) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn elements(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)

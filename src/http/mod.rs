@@ -5,6 +5,7 @@
 //! | end of the head, its characters and bounds | [`Scan`] | RFC 9112, 2.2; RFC 6585, 5 |
 //! | request line, fields, body length, target | [`parse`], [`Request`] | RFC 9112, 3, 5 and 6 |
 //! | WebSocket upgrade | [`Upgrade`], [`Offer`] | RFC 6455, 4.2.1; RFC 9110, 7.8 |
+//! | what proxies in front say of the client | [`Forwarded`] | no standard; as Nginx and HAProxy write it |
 //! | parameters of `/ws` | [`WsQuery`] | URL standard, form encoding |
 //! | paths | [`route`] | |
 //! | answers | [`Reply`], [`response::upgrade`] | RFC 9110, 6.6.1, 8 and 15 |
@@ -18,6 +19,7 @@
 pub mod assets;
 mod date;
 mod field;
+mod forwarded;
 mod list;
 mod query;
 mod refusal;
@@ -32,6 +34,7 @@ mod upgrade;
 mod tests;
 
 pub use assets::Asset;
+pub use forwarded::{Client, Forwarded};
 pub use list::{Extension, Extensions, Parameter, Protocols};
 pub use query::{QueryError, WsQuery};
 pub use refusal::{Extra, Refusal};

@@ -71,6 +71,8 @@ impl Refusal {
     pub const QUERY_SEQ_ID: Refusal = bad("`inbox_since` is not a sequence number");
     /// The query cannot be decoded.
     pub const QUERY_UTF8: Refusal = bad("the query is not UTF-8");
+    /// `limit` of an overview cannot be read.
+    pub const QUERY_LIMIT: Refusal = bad("`limit` is not one number");
     /// The upgrade comes from a page of another site.
     pub const FOREIGN_ORIGIN: Refusal = new(Status::Forbidden, "this Origin is not allowed");
     /// No such path.

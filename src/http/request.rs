@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::field::{EMPTY, Fields};
+use super::forwarded::Forwarded;
 use super::list::is_token;
 use super::refusal::Refusal;
 use super::scan::{Head, Scan};
@@ -50,6 +51,8 @@ pub struct Request<'a> {
     pub if_none_match: Option<&'a str>,
     /// Whether `Accept-Encoding` allows gzip.
     pub accepts_gzip: bool,
+    /// What proxies in front say of the client. Only theirs is to be believed.
+    pub forwarded: Forwarded<'a>,
     /// The WebSocket handshake, if it is one.
     pub upgrade: Upgrade<'a>,
 }
@@ -124,6 +127,7 @@ impl<'a> Request<'a> {
                 .single("if-none-match", Refusal::FIELD)
                 .unwrap_or(None),
             accepts_gzip: accepts_gzip(fields),
+            forwarded: fields.forwarded(),
             upgrade: Upgrade::parse(version, fields),
         })
     }

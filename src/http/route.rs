@@ -13,6 +13,8 @@ pub struct Endpoints {
     pub raw: bool,
     /// `/echo`
     pub echo: bool,
+    /// Whether `/readyz` and `/metrics` stand on a port of their own, and not here.
+    pub has_admin: bool,
 }
 
 /// Who serves a request.
@@ -40,8 +42,8 @@ pub enum Route<'a> {
 pub fn route<'a>(request: &'a Request<'_>, endpoints: Endpoints) -> Result<Route<'a>, Refusal> {
     match &*request.path {
         "/healthz" => read(request, Route::Health),
-        "/readyz" => read(request, Route::Ready),
-        "/metrics" => read(request, Route::Metrics),
+        "/readyz" if !endpoints.has_admin => read(request, Route::Ready),
+        "/metrics" if !endpoints.has_admin => read(request, Route::Metrics),
         "/ws" => offer(request).map(Route::Ws),
         "/echo" if endpoints.echo => offer(request).map(Route::Echo),
         // Only `OPTIONS` can have this path.

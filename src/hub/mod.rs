@@ -30,6 +30,7 @@ mod command;
 mod deflater;
 mod identity;
 mod join;
+mod overview;
 mod pages;
 mod presence;
 mod publish;
@@ -42,6 +43,7 @@ pub use clients::{Client, Clients, Identity};
 pub use command::since_of;
 pub use deflater::{FrameDeflater, WINDOW_BITS};
 pub use identity::Hello;
+pub use overview::RoomView;
 pub use stored::encode_gap;
 
 use crate::counters::Counters;

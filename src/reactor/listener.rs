@@ -95,17 +95,14 @@ impl Listener {
         self.accepting.timeout_ms(mono_ms)
     }
 
-    /// Accepts what waits, within a budget, and gives each connection to `take`. See [`Accepting::accept`].
+    /// Accepts what waits, within a budget, and gives each connection and its address to `take`. See [`Accepting::accept`].
     pub fn accept(
         &mut self,
         mono_ms: u64,
-        take: impl FnMut(TcpStream) -> io::Result<()>,
+        take: impl FnMut((TcpStream, SocketAddr)) -> io::Result<()>,
     ) -> Option<News> {
-        self.accepting.accept(
-            mono_ms,
-            || self.socket.accept().map(|(stream, _)| stream),
-            take,
-        )
+        self.accepting
+            .accept(mono_ms, || self.socket.accept(), take)
     }
 }
 

@@ -8,17 +8,21 @@
 mod accepting;
 mod listener;
 mod mailbox;
+mod operator;
 mod port;
+mod preface;
+pub mod privileges;
 mod process;
 mod shard;
 pub mod signals;
+mod survey;
 pub mod sys;
 mod token;
 mod transport;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -27,12 +31,16 @@ use mio::{Poll, Waker};
 
 use self::listener::Listener;
 use self::mailbox::Exchange;
+use self::operator::Operator;
 use self::port::Port;
+use self::privileges::UserError;
 use self::process::Process;
 use self::shard::{Clock, Shard, Shared};
+use self::survey::Surveys;
 use self::token::Subject;
 use self::transport::Transport;
-use crate::config::{Config, History};
+use crate::admin::Admin;
+use crate::config::Config;
 use crate::counters::Counters;
 use crate::engine::{Engine, Place, Restored, Settings};
 use crate::hashing::HashKey;
@@ -49,6 +57,7 @@ pub struct Server {
     threads: Vec<ShardThread>,
     /// None where everything is in memory.
     store: Option<Store>,
+    admin: Option<Admin>,
 }
 
 type ShardThread = JoinHandle<io::Result<()>>;
@@ -63,10 +72,12 @@ pub struct Stopper {
 /// Why a server did not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// Another program listens there.
-    AddressInUse(SocketAddr),
+    /// Another program listens there: the flag that names it, and the address.
+    AddressInUse(&'static str, SocketAddr),
     /// The address cannot be listened on.
-    Bind(SocketAddr, io::Error),
+    Bind(&'static str, SocketAddr, io::Error),
+    /// The process could not become another user.
+    User(UserError),
     /// The data folder cannot be used.
     Store(StoreError),
     /// The system refused a thread, a descriptor or random numbers.
@@ -84,13 +95,13 @@ impl Server {
     ///
     /// See [`StartError`].
     pub fn start(config: &Config) -> Result<Server, StartError> {
-        let sockets =
-            listener::bind(config.listen, config.shards).map_err(|error| match error.kind() {
-                io::ErrorKind::AddrInUse => StartError::AddressInUse(config.listen),
-                _ => StartError::Bind(config.listen, error),
-            })?;
+        let sockets = Sockets::bind(config)?;
+        if let Some(account) = &config.user {
+            privileges::become_user(account, config.history.folder()).map_err(StartError::User)?;
+        }
         let opened = open_store(config)?;
         let polls = sockets
+            .public
             .iter()
             .map(|_| Poll::new())
             .collect::<io::Result<Vec<_>>>();
@@ -101,11 +112,12 @@ impl Server {
 
     fn serve(
         config: &Config,
-        sockets: Vec<TcpListener>,
+        sockets: Sockets,
         polls: Vec<Poll>,
         opened: Option<store::Opened>,
     ) -> io::Result<Server> {
         let address = sockets
+            .public
             .first()
             .map_or(Ok(config.listen), TcpListener::local_addr)?;
         let mut plan = Plan::new(config, &polls)?;
@@ -114,13 +126,20 @@ impl Server {
             stopper: plan.stopper(),
             threads: Vec::new(),
             store: None,
+            admin: None,
         };
         if let Some(opened) = opened {
             server.store = Some(plan.start_store(opened)?);
         }
-        for (id, (poll, socket)) in (0..).zip(polls.into_iter().zip(sockets)) {
+        for (id, (poll, socket)) in (0..).zip(polls.into_iter().zip(sockets.public)) {
             match plan.spawn(id, poll, socket) {
                 Ok(thread) => server.threads.push(thread),
+                Err(error) => return Err(server.give_up(error)),
+            }
+        }
+        if let Some((socket, operator)) = sockets.admin.zip(plan.operator()) {
+            match Admin::start(socket, Arc::new(operator)) {
+                Ok(admin) => server.admin = Some(admin),
                 Err(error) => return Err(server.give_up(error)),
             }
         }
@@ -130,6 +149,11 @@ impl Server {
     /// Where it listens, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its admin port is, if it has one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::address)
     }
 
     /// Something that can ask it to stop.
@@ -144,6 +168,9 @@ impl Server {
     /// See [`ShardFailed`].
     pub fn join(self) -> Result<Counters, ShardFailed> {
         let results: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        if let Some(admin) = self.admin {
+            admin.stop();
+        }
         if let Some(store) = self.store {
             store.stop();
         }
@@ -185,6 +212,31 @@ impl Stopper {
     }
 }
 
+/// The listening sockets.
+struct Sockets {
+    /// One for each shard, all of one address.
+    public: Vec<TcpListener>,
+    admin: Option<StdListener>,
+}
+
+impl Sockets {
+    fn bind(config: &Config) -> Result<Sockets, StartError> {
+        let failed = |flag, address| {
+            move |error: io::Error| match error.kind() {
+                io::ErrorKind::AddrInUse => StartError::AddressInUse(flag, address),
+                _ => StartError::Bind(flag, address, error),
+            }
+        };
+        let public = listener::bind(config.listen, config.shards)
+            .map_err(failed("--listen", config.listen))?;
+        let admin = config
+            .admin
+            .map(|address| StdListener::bind(address).map_err(failed("--admin", address)))
+            .transpose()?;
+        Ok(Sockets { public, admin })
+    }
+}
+
 /// What it takes to start a shard; the same for all of them.
 #[derive(Clone)]
 struct Plan {
@@ -211,14 +263,17 @@ impl Plan {
             u64::from_ne_bytes(sys::random()?),
             u64::from_ne_bytes(sys::random()?),
         );
+        let settings = Arc::new(settings(config));
         let shared = Shared {
+            settings: Arc::clone(&settings),
+            surveys: config.admin.map(|_| Arc::new(Surveys::new(config.shards))),
             process: Arc::new(Process::new(about)),
             exchange: Arc::new(Exchange::new(wakers.collect::<io::Result<_>>()?)),
             clock,
             drain_ms: u64::from(config.limits.drain_ms),
         };
         Ok(Plan {
-            settings: Arc::new(settings(config)),
+            settings,
             hash_key: HashKey::new(key),
             shared,
             pin: config.pin,
@@ -241,6 +296,18 @@ impl Plan {
         self.shared.process.has_store(Arc::clone(&desk));
         self.desk = Some(desk);
         Ok(store)
+    }
+
+    /// What an admin port shows, where there is one.
+    fn operator(&self) -> Option<Operator> {
+        let shared = &self.shared;
+        let surveys = Arc::clone(shared.surveys.as_ref()?);
+        Some(Operator {
+            process: Arc::clone(&shared.process),
+            exchange: Arc::clone(&shared.exchange),
+            surveys,
+            clock: shared.clock,
+        })
     }
 
     fn stopper(&self) -> Stopper {
@@ -284,11 +351,11 @@ impl Plan {
 
 /// Opens the store that a configuration asks for.
 fn open_store(config: &Config) -> Result<Option<store::Opened>, StartError> {
-    let History::Folder(folder) = &config.history else {
+    let Some(folder) = config.history.folder() else {
         return Ok(None);
     };
     let plan = store::Plan {
-        folder: folder.clone(),
+        folder: folder.to_owned(),
         retention: config.retention.clone(),
         is_new_epoch: config.is_new_epoch,
         seed: sys::random().map_err(StartError::System)?,
@@ -302,25 +369,28 @@ fn settings(config: &Config) -> Settings {
         endpoints: Endpoints {
             raw: config.raw,
             echo: config.echo,
+            has_admin: config.admin.is_some(),
         },
         deflate: config.deflate,
         origins: config.origins.clone(),
         room_rules: Arc::new(config.room_rules.clone()),
+        trusted_proxies: config.trusted_proxies.clone(),
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::AddressInUse(address) => {
+            StartError::AddressInUse(flag, address) => {
                 write!(
                     f,
-                    "{address} is in use: stop the program that listens there, or choose another --listen"
+                    "{address} is in use: stop the program that listens there, or choose another {flag}"
                 )
             }
-            StartError::Bind(address, error) => {
-                write!(f, "cannot listen on {address} (--listen): {error}")
+            StartError::Bind(flag, address, error) => {
+                write!(f, "cannot listen on {address} ({flag}): {error}")
             }
+            StartError::User(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
             StartError::System(error) => write!(f, "cannot start: {error}"),
         }
@@ -345,7 +415,9 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::config::History;
     use crate::limits::Limits;
+    use crate::proxy::Networks;
     use crate::store::Retention;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -353,7 +425,9 @@ mod tests {
     fn config(shards: u16) -> Config {
         Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            admin: None,
             shards,
+            user: None,
             pin: false,
             history: History::Memory,
             retention: Retention::default(),
@@ -362,6 +436,7 @@ mod tests {
             echo: true,
             deflate: false,
             origins: Vec::new(),
+            trusted_proxies: Networks::default(),
             log: log::LevelFilter::Info,
             room_rules: Default::default(),
             limits: Limits {
@@ -464,7 +539,10 @@ mod tests {
             })
             .err()
             .expect("it is in use");
-            assert!(matches!(error, StartError::AddressInUse(_)), "{error}");
+            assert!(
+                matches!(error, StartError::AddressInUse("--listen", _)),
+                "{error}"
+            );
             assert!(error.to_string().contains(&address.to_string()), "{error}");
         }
         server.stopper().stop();

@@ -1,6 +1,7 @@
 //! One thread of the server: a poll, an engine, and the turn that joins them.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,9 +13,10 @@ use super::listener::Listener;
 use super::mailbox::Exchange;
 use super::port::Port;
 use super::process::Process;
+use super::survey::{Surveys, Task};
 use super::token::Subject;
 use super::transport::Transport;
-use crate::engine::{Engine, Now};
+use crate::engine::{Engine, Now, Settings};
 use crate::limits::EVENT_COUNT_PER_POLL;
 use crate::mail::Mail;
 
@@ -29,12 +31,18 @@ pub struct Shard {
     /// The clock, as this turn read it.
     now: Now,
     stage: Stage,
+    /// What an operator asked, while the answer is not complete.
+    task: Option<Task>,
     shared: Shared,
 }
 
 /// What all shards share.
 #[derive(Clone)]
 pub struct Shared {
+    /// What the operator decides.
+    pub settings: Arc<Settings>,
+    /// Questions of an operator, where there is an admin port.
+    pub surveys: Option<Arc<Surveys>>,
     /// The process around them.
     pub process: Arc<Process>,
     /// Mail between them.
@@ -73,6 +81,7 @@ impl Shard {
             engine,
             now: shared.clock.now(),
             stage: Stage::Serving,
+            task: None,
             shared,
         }
     }
@@ -101,6 +110,7 @@ impl Shard {
         self.engine.turn(self.now);
         self.send_mail()?;
         self.accept();
+        self.look();
         self.notice_drained();
         self.publish();
         Ok(())
@@ -129,7 +139,8 @@ impl Shard {
                 Some(until_ms.saturating_sub(mono_ms))
             }
         };
-        [self.engine.timeout_ms(self.now), listener, stop]
+        let task = self.task.as_ref().map(|_| 0);
+        [self.engine.timeout_ms(self.now), listener, stop, task]
             .into_iter()
             .flatten()
             .min()
@@ -217,7 +228,22 @@ impl Shard {
             return;
         };
         let (registry, now) = (self.poll.registry(), self.now);
-        let admit = |stream| admit(&mut self.engine, registry, now, stream);
+        let Shared {
+            settings, surveys, ..
+        } = &self.shared;
+        let admit = |(stream, address): (TcpStream, SocketAddr)| {
+            let wrap = |stream| {
+                let mut transport = Transport::Plain(stream);
+                if settings.trusted_proxies.contain(address.ip()) {
+                    transport = transport.fronted();
+                }
+                if surveys.is_some() {
+                    transport = transport.observed(now.mono_ms);
+                }
+                transport
+            };
+            admit(&mut self.engine, registry, now, stream, wrap)
+        };
         match listener.accept(now.mono_ms, admit) {
             Some(News::Paused(error)) => {
                 self.engine.counters_mut().accept_paused_total += 1;
@@ -226,6 +252,25 @@ impl Shard {
             Some(News::Resumed) => log::info!("shard {} accepts again", self.id),
             None => {}
         }
+    }
+
+    /// Looks on for an operator who asked.
+    fn look(&mut self) {
+        let Some(surveys) = &self.shared.surveys else {
+            return;
+        };
+        if let Some(task) = surveys.take(self.id) {
+            self.task = Some(task);
+        }
+        self.task = self.task.take().and_then(|mut task| {
+            let is_all = self.engine.look(&mut task.survey);
+            if is_all {
+                task.finish();
+                None
+            } else {
+                Some(task)
+            }
+        });
     }
 
     /// At the end of every turn: a copy of a few cache lines under a lock that nobody else holds, and a scrape is
@@ -250,18 +295,20 @@ impl Drop for Shard {
     }
 }
 
-/// Hands a new connection to the engine, which says under which slot events for it are to come.
+/// Hands a new connection to the engine, which says under which slot events for it are to come. `wrap` makes a
+/// transport of it.
 fn admit(
     engine: &mut Engine<Transport, Port>,
     registry: &Registry,
     now: Now,
     mut stream: TcpStream,
+    wrap: impl FnOnce(TcpStream) -> Transport,
 ) -> io::Result<()> {
     let mut result = Ok(());
     engine.accept(now, |slot| {
         let interest = Interest::READABLE | Interest::WRITABLE;
         result = registry.register(&mut stream, Subject::Peer(slot).token(), interest);
-        result.is_ok().then_some(Transport::Plain(stream))
+        result.is_ok().then(|| wrap(stream))
     });
     result
 }

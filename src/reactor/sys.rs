@@ -8,6 +8,7 @@ use rand::rngs::SysRng;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use super::privileges;
 use crate::config::Machine;
 
 /// Raises the soft limit of descriptors to the hard one, and says what this machine offers.
@@ -15,6 +16,7 @@ pub fn survey() -> Machine {
     Machine {
         core_count: thread::available_parallelism().map_or(1, usize::from),
         descriptor_count_max: raise_descriptor_limit(),
+        is_root: privileges::is_root(),
     }
 }
 

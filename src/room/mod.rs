@@ -313,6 +313,11 @@ impl Rooms {
         self.slots.iter().map(|(slot, room)| (slot.index, room))
     }
 
+    /// Places that a room may be at: those below this.
+    pub fn places(&self) -> u32 {
+        self.slots.places()
+    }
+
     /// How many rooms there are.
     pub fn len(&self) -> usize {
         self.slots.len()

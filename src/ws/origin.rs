@@ -21,9 +21,15 @@ pub struct Origin<'a> {
 
 /// Whether a request with this `Origin` and `Host` is let in: it has no origin, or its own, or an allowed one.
 ///
-/// `allowed` holds origins in their written form, or [`ANY`]. The opaque origin `null` is let in by [`ANY`] alone,
+/// `is_secure` says whether the request is known to have come by TLS. `allowed` holds origins in their written form, or
+/// [`ANY`]. The opaque origin `null` is let in by [`ANY`] alone,
 /// because every sandboxed frame of every site has it.
-pub fn is_allowed<S: AsRef<str>>(origin: Option<&str>, host: &str, allowed: &[S]) -> bool {
+pub fn is_allowed<S: AsRef<str>>(
+    origin: Option<&str>,
+    host: &str,
+    is_secure: bool,
+    allowed: &[S],
+) -> bool {
     let Some(origin) = origin else { return true };
     if allowed.iter().any(|entry| entry.as_ref() == ANY) {
         return true;
@@ -31,7 +37,7 @@ pub fn is_allowed<S: AsRef<str>>(origin: Option<&str>, host: &str, allowed: &[S]
     let Some(parsed) = Origin::parse(origin) else {
         return false;
     };
-    same_origin(origin, host)
+    same_origin(origin, host, is_secure)
         || allowed
             .iter()
             .any(|entry| Origin::parse(entry.as_ref()) == Some(parsed))
@@ -40,15 +46,22 @@ pub fn is_allowed<S: AsRef<str>>(origin: Option<&str>, host: &str, allowed: &[S]
 /// Whether the page came from the host and port that the request names.
 ///
 /// A `Host` without a port has the default one of the page's scheme: behind a proxy that ends TLS, the request alone
-/// doesn't tell which scheme the browser used.
-pub fn same_origin(origin: &str, host: &str) -> bool {
+/// doesn't tell which scheme the browser used. Where it is known to be TLS, a page that came without it is another
+/// one, which whoever sits between could have written. The opposite is not concluded: of several proxies, an inner one
+/// may not know that an outer one ended TLS.
+pub fn same_origin(origin: &str, host: &str, is_secure: bool) -> bool {
     let Some(origin) = Origin::parse(origin) else {
         return false;
     };
     let Some((host, port)) = parse_authority(host) else {
         return false;
     };
-    is_web(origin.scheme)
+    let is_own_scheme = if is_secure {
+        origin.scheme.eq_ignore_ascii_case("https")
+    } else {
+        is_web(origin.scheme)
+    };
+    is_own_scheme
         && origin.host.eq_ignore_ascii_case(host)
         && origin.port == port.or(default_port(origin.scheme))
 }
@@ -223,12 +236,19 @@ mod tests {
             ("http://example.com", "", false),
         ];
         for (origin, host, expected) in cases {
-            assert_eq!(same_origin(origin, host), expected, "{origin} at {host}");
+            let is_same = same_origin(origin, host, false);
+            assert_eq!(is_same, expected, "{origin} at {host}");
             let none: [&str; 0] = [];
             assert_eq!(
-                is_allowed(Some(origin), host, &none),
+                is_allowed(Some(origin), host, false, &none),
                 expected,
                 "{origin} at {host}"
+            );
+            let is_https = origin.to_ascii_lowercase().starts_with("https:");
+            assert_eq!(
+                same_origin(origin, host, true),
+                expected && is_https,
+                "{origin} at {host} by TLS"
             );
         }
     }
@@ -297,7 +317,7 @@ mod tests {
         ];
         for (origin, expected) in cases {
             assert_eq!(
-                is_allowed(origin, "chat.example", &allowed),
+                is_allowed(origin, "chat.example", false, &allowed),
                 expected,
                 "{origin:?}"
             );
@@ -314,7 +334,7 @@ mod tests {
             None,
         ] {
             assert!(
-                is_allowed(origin, "chat.example", &["https://app.example", ANY]),
+                is_allowed(origin, "chat.example", true, &["https://app.example", ANY]),
                 "{origin:?}"
             );
         }

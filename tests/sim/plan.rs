@@ -189,6 +189,7 @@ impl Plan {
             endpoints: Endpoints {
                 raw: true,
                 echo: true,
+                has_admin: false,
             },
             deflate: true,
             ..Settings::default()

@@ -50,6 +50,7 @@ impl Stage {
             endpoints: Endpoints {
                 raw: true,
                 echo: true,
+                has_admin: false,
             },
             deflate: true,
             ..Settings::default()

@@ -162,6 +162,20 @@ fn services_that_are_off_do_not_exist() {
 }
 
 #[test]
+fn what_stands_on_the_admin_port_does_not_stand_here() {
+    let apart = Endpoints {
+        has_admin: true,
+        ..ENDPOINTS
+    };
+    for (path, is_here) in [("/healthz", true), ("/readyz", false), ("/metrics", false)] {
+        let bytes = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (request, _) = request(bytes.as_bytes());
+        assert!(route(&request, ENDPOINTS).is_ok());
+        assert_eq!(route(&request, apart).is_ok(), is_here, "{path}");
+    }
+}
+
+#[test]
 fn names_of_raw_rooms_are_bounded() {
     for (bytes, status) in [(NAME_BYTES_MAX, "101"), (NAME_BYTES_MAX + 1, "404")] {
         let path = format!("/raw/{}", "%61".repeat(bytes));

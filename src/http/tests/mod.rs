@@ -9,6 +9,7 @@ use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADER_COUNT_MAX, REQUEST_LI
 const ENDPOINTS: Endpoints = Endpoints {
     raw: true,
     echo: true,
+    has_admin: false,
 };
 
 /// What one request led to.

@@ -1,0 +1,60 @@
+//! Where connections come from: as their sockets say, or as proxies do that are believed.
+
+use super::{Engine, Socket};
+use crate::http::Request;
+use crate::log::LogPort;
+use crate::slots::Slot;
+use std::net::IpAddr;
+
+/// What a proxy said of a connection. Kept aside: connections that come straight from their clients need none of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proxied {
+    /// The next address on the way to the client: what the PROXY protocol said, or else the socket's.
+    nearest: IpAddr,
+    /// The client's, by the latest request.
+    client: IpAddr,
+}
+
+impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// Where the client of a connection is, as far as that is known.
+    pub(super) fn address(&self, slot: Slot) -> Option<IpAddr> {
+        match self.proxied.get(&slot.index) {
+            Some(proxied) => Some(proxied.client),
+            None => self.peers.get(slot)?.socket.address(),
+        }
+    }
+
+    /// A trusted proxy named the client before the connection's first byte.
+    pub(super) fn named_by_header(&mut self, slot: Slot, client: IpAddr) {
+        self.hub.counters.proxied_total += 1;
+        let nearest = client;
+        self.proxied.insert(slot.index, Proxied { nearest, client });
+    }
+
+    /// Takes down what trusted proxies wrote into a request. Returns whether they say that it came by TLS.
+    pub(super) fn named_by_request(&mut self, slot: Slot, request: &Request<'_>) -> bool {
+        let trusted = &self.settings.trusted_proxies;
+        if trusted.is_empty() {
+            return false;
+        }
+        let said = self.proxied.get(&slot.index).map(|said| said.nearest);
+        let of_socket = || self.peers.get(slot)?.socket.address();
+        let Some(nearest) = said.or_else(of_socket) else {
+            return false;
+        };
+        let client = request.forwarded.client(nearest, trusted);
+        if said.is_some() || client.address != nearest {
+            let client = client.address;
+            self.proxied.insert(slot.index, Proxied { nearest, client });
+        }
+        client.is_secure
+    }
+
+    /// The connection is over.
+    pub(super) fn forget_proxied(&mut self, index: u32) {
+        self.proxied.remove(&index);
+        if self.proxied.capacity() > 1024 && self.proxied.len() < self.proxied.capacity() / 4 {
+            self.proxied.shrink_to_fit();
+        }
+    }
+}

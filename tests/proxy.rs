@@ -1,0 +1,266 @@
+//! Behind a proxy: whose word counts for where a client is, and what is made of it.
+//!
+//! What a client's address is shows in the bound of names per address: one that has used it up is refused, another is
+//! not.
+
+mod common;
+
+use common::{Server, Socket, Value, json, sharded, until, upgrade};
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+sharded!(
+    forwarded_addresses_of_trusted_proxies_count,
+    forwarded_addresses_of_others_do_not,
+    a_header_names_the_client,
+    a_header_may_come_in_pieces,
+    a_header_may_be_left_out,
+    a_header_of_anyone_else_is_a_bad_request,
+    a_malformed_header_closes_and_is_counted,
+    a_header_that_stops_half_way_is_closed_in_time,
+    a_page_without_tls_is_foreign_where_the_proxy_speaks_tls,
+);
+
+/// From where all clients of these tests connect.
+const TRUSTED: &[&str] = &[
+    "--names-per-address-max",
+    "2",
+    "--trusted-proxy",
+    "127.0.0.1",
+];
+
+/// A name that nobody has.
+fn new_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("user{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Whether the client of a connection gets a name, with this before its first byte and these lines in its request.
+fn is_named(server: &Server, before: &[u8], lines: &str) -> bool {
+    let mut stream = server.connect();
+    let path = format!("/ws?user={}", new_name());
+    let request = upgrade(&server.host(), &path, lines);
+    let bytes = [before, request.as_bytes()].concat();
+    stream.write_all(&bytes).expect("the server reads");
+    let mut socket = Socket::upgraded(stream);
+    let event: Value = serde_json::from_str(&socket.text()).expect("JSON");
+    match event["type"].as_str() {
+        Some("welcome") => true,
+        _ => {
+            assert_eq!(event["code"], json!("overloaded"), "{event}");
+            false
+        }
+    }
+}
+
+/// Takes names from an address until it may have no more, at whichever shard they belong to.
+fn use_up(server: &Server, before: &[u8], lines: &str) {
+    let named = (0..40).filter(|_| is_named(server, before, lines)).count();
+    assert!((1..=2).contains(&named), "{named} names");
+}
+
+fn line(client: &str) -> Vec<u8> {
+    let family = if client.contains(':') { "TCP6" } else { "TCP4" };
+    let server = if client.contains(':') {
+        "::1"
+    } else {
+        "127.0.0.1"
+    };
+    format!("PROXY {family} {client} {server} 54321 443\r\n").into_bytes()
+}
+
+fn binary(version_command: u8, family: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).expect("short").to_be_bytes();
+    let start = [version_command, family];
+    [b"\r\n\r\n\0\r\nQUIT\n", &start[..], &length, body].concat()
+}
+
+/// A header of version 2 for 192.0.2.`last`, with an extension.
+fn binary_v4(last: u8) -> Vec<u8> {
+    let addresses = [192, 0, 2, last, 127, 0, 0, 1, 0xd4, 0x31, 1, 0xbb];
+    binary(0x21, 0x11, &[&addresses[..], &[4, 0, 1, 0]].concat())
+}
+
+fn forwarded_addresses_of_trusted_proxies_count(shards: u16) {
+    let server = Server::with(
+        shards,
+        &[TRUSTED, &["--trusted-proxy", "10.0.0.0/8"]].concat(),
+    );
+    use_up(&server, b"", "X-Forwarded-For: 192.0.2.7\r\n");
+    for same in [
+        "X-Forwarded-For: 192.0.2.7\r\n",
+        "X-Forwarded-For: 6.6.6.6, 192.0.2.7\r\n",
+        "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 192.0.2.7, 10.1.2.3\r\n",
+        "X-Forwarded-For: ::ffff:192.0.2.7\r\n",
+        "X-Real-IP: 192.0.2.7\r\n",
+    ] {
+        assert!(!is_named(&server, b"", same), "{same}");
+    }
+    for other in [
+        "",
+        "X-Forwarded-For: 192.0.2.8\r\n",
+        "X-Forwarded-For: 192.0.2.7, 192.0.2.9\r\n",
+        "X-Forwarded-For: 192.0.2.7, 2001:db8::7\r\n",
+        "X-Real-IP: 192.0.2.10\r\n",
+    ] {
+        assert!(is_named(&server, b"", other), "{other}");
+    }
+}
+
+fn forwarded_addresses_of_others_do_not(shards: u16) {
+    for flags in [
+        &TRUSTED[..2],
+        &[
+            "--names-per-address-max",
+            "2",
+            "--trusted-proxy",
+            "10.0.0.0/8",
+        ],
+    ] {
+        let server = Server::with(shards, flags);
+        use_up(&server, b"", "");
+        for spoofed in ["X-Forwarded-For: 192.0.2.7\r\n", "X-Real-IP: 192.0.2.7\r\n"] {
+            assert!(!is_named(&server, b"", spoofed), "{spoofed}");
+        }
+    }
+}
+
+fn a_header_names_the_client(shards: u16) {
+    let server = Server::with(shards, TRUSTED);
+    use_up(&server, &line("192.0.2.7"), "");
+    assert!(
+        !is_named(&server, &binary_v4(7), ""),
+        "the same in version 2"
+    );
+    assert!(is_named(&server, &binary_v4(8), ""));
+    assert!(is_named(&server, &line("2001:db8::7"), ""));
+    // It is the client that is named, and nobody's word counts any further.
+    let spoofed = "X-Forwarded-For: 192.0.2.99\r\n";
+    assert!(!is_named(&server, &line("192.0.2.7"), spoofed));
+    // A health check, and a way without addresses: the proxy's own address stays.
+    use_up(&server, b"", "");
+    let local = binary(0x20, 0, b"");
+    for unnamed in [&b"PROXY UNKNOWN\r\n"[..], &local, &binary(0x21, 0, b"")] {
+        assert!(!is_named(&server, unnamed, ""), "{unnamed:?}");
+    }
+    // One proxy before another: the first names the second, which names the client.
+    let chained = "X-Forwarded-For: 192.0.2.30\r\n";
+    assert!(is_named(&server, &line("127.0.0.1"), chained));
+    assert!(server.metric("proxied_total") >= 40);
+    assert_eq!(server.metric("proxy_malformed_total"), 0);
+}
+
+fn a_header_may_come_in_pieces(shards: u16) {
+    let server = Server::with(shards, TRUSTED);
+    use_up(&server, &line("192.0.2.7"), "");
+    let request = upgrade(&server.host(), &format!("/ws?user={}", new_name()), "");
+    for header in [line("192.0.2.7"), binary_v4(7)] {
+        for cut in 1..=header.len() {
+            let mut stream = server.connect();
+            stream.set_nodelay(true).expect("a socket");
+            stream.write_all(&header[..cut]).expect("the server reads");
+            // Whoever else is served in between has been served after the first piece came.
+            assert_eq!(server.get("/healthz").status, 200);
+            let rest = [&header[cut..], request.as_bytes()].concat();
+            stream.write_all(&rest).expect("the server reads");
+            let event: Value =
+                serde_json::from_str(&Socket::upgraded(stream).text()).expect("JSON");
+            assert_eq!(event["code"], json!("overloaded"), "cut at {cut}: {event}");
+        }
+    }
+}
+
+fn a_header_may_be_left_out(shards: u16) {
+    let server = Server::with(shards, TRUSTED);
+    assert_eq!(server.get("/").status, 200);
+    let mut http = server.http();
+    // The first bytes alone could begin a header.
+    http.send("P");
+    assert_eq!(server.get("/healthz").status, 200);
+    http.send(format!("UT / HTTP/1.1\r\nHost: {}\r\n\r\n", server.host()));
+    assert_eq!(http.response().status, 405);
+    let mut ann = server.client("ann");
+    ann.join("r");
+    ann.post("r", "hello");
+    assert_eq!(server.metric("proxied_total"), 0);
+}
+
+fn a_header_of_anyone_else_is_a_bad_request(shards: u16) {
+    for flags in [&[][..], &["--trusted-proxy", "10.0.0.0/8"]] {
+        let server = Server::with(shards, flags);
+        for header in [line("192.0.2.7"), binary_v4(7)] {
+            let mut http = server.http();
+            let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.host());
+            http.send([&header[..], request.as_bytes()].concat());
+            assert_eq!(http.response().status, 400);
+            assert!(http.is_ended());
+        }
+        assert_eq!(server.metric("proxied_total"), 0);
+    }
+}
+
+fn a_malformed_header_closes_and_is_counted(shards: u16) {
+    let server = Server::with(shards, TRUSTED);
+    let longest = binary(0x21, 0x11, &[1; 2048 - 16]);
+    assert_eq!(longest.len(), 2048);
+    assert!(is_named(&server, &longest, ""));
+    let malformed = [
+        b"PROXY TCP4 me you 1 2\r\n".to_vec(),
+        b"PROXY TCP4 192.0.2.7 127.0.0.1 1 2\n".to_vec(),
+        [&b"PROXY "[..], &[b'x'; 200]].concat(),
+        binary(0x31, 0x11, &[0; 12]),
+        binary(0x21, 0x11, &[0; 11]),
+        binary(0x21, 0x11, &[1; 2048 - 16 + 1]),
+    ];
+    for (count, header) in (1..).zip(&malformed) {
+        let mut http = server.http();
+        http.send(header);
+        assert!(http.is_ended(), "{header:?} gets no answer");
+        server.metric_is("proxy_malformed_total", count);
+    }
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+fn a_header_that_stops_half_way_is_closed_in_time(shards: u16) {
+    let server = Server::with(shards, &[TRUSTED, &["--handshake-ms", "300"]].concat());
+    for part in [&b""[..], b"PROXY TCP4", &binary_v4(7)[..20]] {
+        let began = Instant::now();
+        let mut http = server.http();
+        http.send(part);
+        assert!(http.is_ended(), "without an answer");
+        assert!(began.elapsed() >= Duration::from_millis(250), "not at once");
+    }
+    // One that ends there is not waited for.
+    let mut http = server.http();
+    http.send("PROXY TCP4");
+    http.stream()
+        .shutdown(std::net::Shutdown::Write)
+        .expect("it is open");
+    assert!(http.is_ended());
+    until("nobody is left", || server.metric("connections") <= 1);
+}
+
+fn a_page_without_tls_is_foreign_where_the_proxy_speaks_tls(shards: u16) {
+    const HOST: &str = "chat.example.org";
+    let ask = |server: &Server, origin: &str, proto: &str| {
+        let mut http = server.http();
+        let lines = format!("Origin: {origin}\r\nX-Forwarded-Proto: {proto}\r\n");
+        http.send(upgrade(HOST, "/echo", &lines));
+        http.response().status
+    };
+    let server = Server::with(shards, TRUSTED);
+    assert_eq!(ask(&server, "https://chat.example.org", "https"), 101);
+    assert_eq!(ask(&server, "https://chat.example.org", "http"), 101);
+    assert_eq!(ask(&server, "http://chat.example.org", "http"), 101);
+    assert_eq!(ask(&server, "http://chat.example.org", "https"), 403);
+    assert_eq!(ask(&server, "https://chat.example.org:8443", "https"), 403);
+    assert_eq!(ask(&server, "https://evil.example", "https"), 403);
+    server.metric_is("origin_refused_total", 3);
+    let server = Server::start(shards);
+    assert_eq!(
+        ask(&server, "http://chat.example.org", "https"),
+        101,
+        "nobody is believed"
+    );
+}
