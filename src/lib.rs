@@ -79,6 +79,10 @@
 //! * **The data folder leaves 10 % of its volume free, but at most 1 GiB**: a tenth of a large disk is no small thing.
 //! * **A peer that is nearly alone brings more to a turn** than the 64 objects of a busy one, at most 256: a burst of one
 //!   publisher then leaves in one fan-out, where four would cost four times the system calls.
+//! * **A proxy's header is read where the kernel keeps it**, and taken away whole: what reads the connection next, TLS or
+//!   not, begins at its own first byte. What a proxy says is kept aside, so that a connection without one pays nothing.
+//! * **The admin port has threads of its own**, which ask the shards: each looks at a stretch of its rooms or connections
+//!   in a turn. No member waits for an operator, and no flood of members keeps an operator out.
 //! * **Timers are lazy**: an activity writes one number, and a timer that fires too early is armed again.
 //! * **An inbox without messages is two numbers in its user**; with its first message it becomes a log that every
 //!   connection of the user reads.
