@@ -84,6 +84,12 @@ counters! {
     Counter room_full_total;
     /// Messages refused because of a room's slow mode.
     Counter slow_mode_total;
+    /// Messages deleted.
+    Counter deletions_total;
+    /// Kicks, mutes and bans, and ends of them, that moderators asked for.
+    Counter moderations_total;
+    /// Mutes and bans refused because there are too many.
+    Counter sanctions_refused_total;
     /// Errors sent to clients.
     Counter errors_total;
     /// Connections closed because they broke the protocol.

@@ -9,7 +9,7 @@
 //! | ring | modules | what it may know |
 //! |---|---|---|
 //! | 0 codecs | [`ws`], [`http`], [`proto`], [`proxy`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
-//! | 1 engine | [`room`], [`users`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
+//! | 1 engine | [`room`], [`users`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`sanctions`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
 //! | 2 shell | [`reactor`], [`admin`], [`store`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
 //!
 //! [`limits`] holds every bound and [`counters`] every counter, for all rings. Rings 0 and 1 run unchanged under the
@@ -77,6 +77,11 @@
 //! * **Both sides of a private message** are kept in two transactions, of which the first notes that the second is owed:
 //!   the sender's inbox may live on another shard, and what is owed is kept at the next start before anything is served.
 //! * **The data folder leaves 10 % of its volume free, but at most 1 GiB**: a tenth of a large disk is no small thing.
+//! * **A tombstone fills the place of its message.** It is padded to the message's length, so that a deletion moves no
+//!   position; who stands inside the frame is sent the rest of it with its own replies. It reaches the other shards in the
+//!   FIFO of their frames.
+//! * **Mutes and bans live outside of rooms**, in a table of each shard for the rooms at home there: they outlast the
+//!   room in memory, and nothing has to be read before someone joins.
 //! * **A peer that is nearly alone brings more to a turn** than the 64 objects of a busy one, at most 256: a burst of one
 //!   publisher then leaves in one fan-out, where four would cost four times the system calls.
 //! * **A proxy's header is read where the kernel keeps it**, and taken away whole: what reads the connection next, TLS or
@@ -117,6 +122,7 @@ pub mod reactor;
 pub mod rights;
 pub mod room;
 pub mod rules;
+pub mod sanctions;
 pub mod slots;
 pub mod store;
 #[doc = include_str!("../docs/threats.md")]

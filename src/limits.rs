@@ -126,6 +126,14 @@ pub const REPLY_BYTES_MAX: usize = 64 * 1024;
 pub const ROOM_RULE_COUNT_MAX: usize = 1_000;
 /// Users of one room that its slow mode knows to have just written.
 pub const SLOW_MODE_COUNT_MAX: usize = 10_000;
+/// Mutes and bans in all, per server; each shard takes its part.
+pub const SANCTION_COUNT_MAX: usize = 50_000;
+/// Mutes and bans of one room.
+pub const SANCTIONS_PER_ROOM_MAX: usize = 10_000;
+/// Longest mute or ban that ends by itself, in seconds: ten years.
+pub const SANCTION_SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
+/// Longest reason that a moderator gives, in bytes.
+pub const REASON_BYTES_MAX: usize = 256;
 /// Messages on one `history` page where the client names no `limit`.
 pub const HISTORY_COUNT_DEFAULT: usize = 50;
 /// Most messages on one `history` page; a higher `limit` is clamped.

@@ -3,8 +3,9 @@
 //! Commands go to the home of a room or a user; answers and frames come back. A shard sends mail to itself by the same
 //! path, within the turn, so that one shard runs the same code as many.
 
-use crate::log::{Draft, Head};
-use crate::proto::Code;
+use crate::log::{Asked, Deletion, Draft, Head, What};
+use crate::proto::event::{Measure, SystemEvent};
+use crate::proto::{Action, Code};
 use crate::room::{Batch, Connection, Key};
 use crate::slots::Slot;
 use std::borrow::Cow;
@@ -50,6 +51,7 @@ impl Letter {
     /// The draft again.
     pub fn draft(&self) -> Draft<'_> {
         Draft {
+            what: What::Message,
             sender: &self.sender,
             to: self.to.as_deref(),
             id: self.id.as_deref(),
@@ -104,6 +106,49 @@ impl Denied {
             message: message.into(),
             retry_after_ms: None,
         })
+    }
+}
+
+/// What a moderator wants done to a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What.
+    pub action: Action,
+    /// To whom.
+    pub user: Arc<str>,
+    /// The moderator.
+    pub by: Arc<str>,
+    /// Of a mute or a ban: how long it lasts.
+    pub seconds: Option<u64>,
+    /// Why.
+    pub reason: Option<Box<str>>,
+}
+
+/// A user is taken out of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    /// The user.
+    pub user: Box<str>,
+    /// By what.
+    pub what: SystemEvent,
+    /// The moderator.
+    pub by: Option<Box<str>>,
+    /// Why.
+    pub reason: Option<Box<str>>,
+    /// Until when it may not come back, in milliseconds since the Unix epoch.
+    pub until_ms: Option<u64>,
+    /// Distinct users that stay.
+    pub members: u32,
+}
+
+impl Removal {
+    /// What the user is told of it.
+    pub fn measure(&self) -> Measure<'_> {
+        Measure {
+            by: self.by.as_deref(),
+            reason: self.reason.as_deref(),
+            until: self.until_ms,
+        }
     }
 }
 
@@ -266,6 +311,36 @@ pub enum Mail {
         /// The command's `id`.
         id: Option<Box<str>>,
     },
+    /// To a room's home: something is to be done to a user.
+    Moderate {
+        /// The room.
+        room: Key,
+        /// Who wants it.
+        asked: Asked,
+        /// See [`Order`].
+        order: Box<Order>,
+    },
+    /// To a room's home: a message is to be deleted.
+    Delete {
+        /// The room.
+        room: Key,
+        /// See [`Deletion`].
+        deletion: Box<Deletion>,
+    },
+    /// To a shard with members: a message was deleted.
+    Erase {
+        /// The room.
+        room: Key,
+        /// The message.
+        seq: u64,
+    },
+    /// To a shard with members: a user is taken out of the room.
+    Remove {
+        /// The room.
+        room: Key,
+        /// See [`Removal`].
+        removal: Arc<Removal>,
+    },
     /// To a user's home: the inbox was surely had up to here.
     Confirm {
         /// The user's inbox.
@@ -347,6 +422,10 @@ impl Mail {
             | Mail::Leave { .. }
             | Mail::History { .. }
             | Mail::Who { .. }
+            | Mail::Moderate { .. }
+            | Mail::Remove { .. }
+            | Mail::Delete { .. }
+            | Mail::Erase { .. }
             | Mail::Confirm { .. }
             | Mail::Took { .. } => 0,
         };
@@ -364,6 +443,8 @@ impl Mail {
             | Mail::Signal { room, .. }
             | Mail::History { room, .. }
             | Mail::Who { room, .. }
+            | Mail::Moderate { room, .. }
+            | Mail::Delete { room, .. }
             | Mail::Confirm { room, .. }
             | Mail::Took { room, .. } => Some(room),
             Mail::Claim { .. }
@@ -371,6 +452,8 @@ impl Mail {
             | Mail::Gone { .. }
             | Mail::Joined { .. }
             | Mail::Frames { .. }
+            | Mail::Remove { .. }
+            | Mail::Erase { .. }
             | Mail::Reply { .. } => None,
         }
     }

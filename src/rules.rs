@@ -115,6 +115,14 @@ impl RoomRules {
         self.0.get(usize::from(place))
     }
 
+    /// Whether some rule means users by their names.
+    pub fn names_users(&self) -> bool {
+        let is_named = |who: &Who| matches!(who, Who::Users(names) if !names.is_empty());
+        let lists =
+            |rule: &RoomRule| [&rule.join, &rule.read, &rule.write, &rule.moderate].map(is_named);
+        self.0.iter().any(|rule| lists(rule).contains(&true))
+    }
+
     /// Every rule, the first first.
     pub fn iter(&self) -> impl Iterator<Item = &RoomRule> {
         self.0.iter()

@@ -1,6 +1,6 @@
 //! The tools beside the server: `roomcast export`, `import` and `backup`.
 
-use crate::log::{Copy, Draft, Entry, Table};
+use crate::log::{Copy, Draft, Entry, Table, What};
 use crate::proto::{is_sound, name};
 use crate::reactor::sys;
 use crate::room::{Key, Space};
@@ -82,11 +82,27 @@ struct Line<'a> {
     seq_id: u64,
     timestamp: u64,
     sender: Cow<'a, str>,
-    content: &'a RawValue,
+    /// Missing in a deletion, and in what was deleted.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    content: Option<&'a RawValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deletes: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     id: Option<Cow<'a, str>>,
+}
+
+impl Line<'_> {
+    fn what(&self) -> What {
+        match (self.deletes, self.deleted) {
+            (Some(seq), _) => What::Deletion(seq),
+            (None, true) => What::Deleted,
+            (None, false) => What::Message,
+        }
+    }
 }
 
 /// The tool that a command line names, if it names one. Help and errors of it end the process.
@@ -173,15 +189,25 @@ fn line(key: &Key, epoch: u64, entry: &Entry<'_>) -> serde_json::Result<Vec<u8>>
         id,
         content,
         metadata,
+        what,
         ..
     } = entry.draft;
+    let content = match what {
+        What::Message => Some(serde_json::from_str(content)?),
+        What::Deletion(_) | What::Deleted => None,
+    };
     let mut line = serde_json::to_vec(&Line {
         room_id: Cow::Borrowed(&key.name),
         epoch: Some(format!("{epoch:016x}").into()),
         seq_id: entry.seq,
         timestamp: entry.unix_ms,
         sender: sender.into(),
-        content: serde_json::from_str(content)?,
+        content,
+        deletes: match what {
+            What::Deletion(seq) => Some(seq),
+            What::Message | What::Deleted => None,
+        },
+        deleted: what == What::Deleted,
         metadata: metadata.map(serde_json::from_str).transpose()?,
         id: id.map(Cow::Borrowed),
     })?;
@@ -231,10 +257,11 @@ fn import(data: &Path, room: Option<&str>, input: impl BufRead) -> Result<usize,
             client: 0,
             copy: Copy::None,
             draft: Draft {
+                what: line.what(),
                 sender: &line.sender,
                 to: None,
                 id: line.id.as_deref(),
-                content: line.content.get(),
+                content: line.content.map_or("null", RawValue::get),
                 metadata: line.metadata.map(RawValue::get),
             },
         };
@@ -260,7 +287,17 @@ fn check(room: &str, line: &Line<'_>) -> Result<(), String> {
     if !is_number {
         return Err(format!("seq_id {} is out of range", line.seq_id));
     }
-    let texts = [Some(line.content), line.metadata];
+    let is_message = line.what() == What::Message;
+    if is_message && line.content.is_none() {
+        return Err("content is missing".to_owned());
+    }
+    if line
+        .deletes
+        .is_some_and(|seq| seq == 0 || seq >= line.seq_id)
+    {
+        return Err("deletes is not the number of an earlier message".to_owned());
+    }
+    let texts = [line.content, line.metadata];
     match texts.iter().flatten().all(|text| is_sound(text.get())) {
         true => Ok(()),
         false => Err("content is too deep, or no text".to_owned()),

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The ring of each module of the crate. A module may use its own ring and the rings within.
-const RINGS: [(&str, u8); 26] = [
+const RINGS: [(&str, u8); 27] = [
     ("ws", 0),
     ("http", 0),
     ("proto", 0),
@@ -20,6 +20,7 @@ const RINGS: [(&str, u8); 26] = [
     ("log", 1),
     ("rights", 1),
     ("rules", 1),
+    ("sanctions", 1),
     ("timers", 1),
     ("mail", 1),
     ("effects", 1),

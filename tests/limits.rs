@@ -351,6 +351,16 @@ const TESTED: &[(&str, &str)] = &[
         "SLOW_MODE_COUNT_MAX",
         "not refused: whose wait ends first is let off",
     ),
+    (
+        "SANCTION_COUNT_MAX",
+        "not refused in a test: the unit test of sanctions has its edge",
+    ),
+    (
+        "SANCTIONS_PER_ROOM_MAX",
+        "moderation::a_room_has_so_many_bans",
+    ),
+    ("SANCTION_SECONDS_MAX", "moderation::what_is_wrong_is_named"),
+    ("REASON_BYTES_MAX", "moderation::what_is_wrong_is_named"),
     ("HISTORY_BYTES_MAX", "history::a_page_ends_at_256_kib"),
     ("PRESENCE_MEMBER_COUNT_MAX", "presence::who_is_bounded"),
     (

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, program, run_to_end, seqs, sharded};
+use common::{Client, Server, Value, json, program, run_to_end, sharded};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
@@ -221,7 +221,7 @@ fn what_was_said_before_is_for_who_may_read(shards: u16) {
     );
     refused(&mut bob, history.clone(), "forbidden");
     ann.post("r", "now");
-    assert_eq!(seqs(&bob.rest_of("message")), [2]);
+    assert_eq!(bob.take_seqs("r", 1), [2]);
     assert_eq!(
         ann.ask(history, "history")["messages"]
             .as_array()

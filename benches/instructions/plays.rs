@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use roomcast::hashing::HashKey;
 use roomcast::limits::{DEDUPE_COUNT_MAX, Limits, READ_BYTES};
-use roomcast::log::{Draft, Head, LogPort, MemoryLog, Request, Submission};
+use roomcast::log::{Draft, Head, LogPort, MemoryLog, Request, Submission, What};
 use roomcast::proto::{Commands, Target, event};
 use roomcast::room::{Connection, Key, Kind, Space, Tail};
 use roomcast::slots::Slot;
@@ -126,6 +126,7 @@ fn number(count: usize, repeats: usize) {
 
 fn draft(content: &str) -> Draft<'_> {
     Draft {
+        what: What::Message,
         sender: "ann",
         to: None,
         id: Some("m-000001"),

@@ -5,7 +5,7 @@
 //! cargo bench --package roomcast-benches --bench log              # or taskset -c 0 before the program, for one core
 //! ```
 
-use roomcast::log::{Draft, Head, LogPort, Outcome, Request, Submission};
+use roomcast::log::{Draft, Head, LogPort, Outcome, Request, Submission, What};
 use roomcast::room::{Connection, Key, Space};
 use roomcast::slots::Slot;
 use roomcast::store::{self, Plan, Retention, StorePort};
@@ -128,6 +128,7 @@ impl Shard {
             let room = self.rooms[self.number as usize % self.rooms.len()];
             let id = format!("message-{}", self.number);
             let draft = Draft {
+                what: What::Message,
                 sender: "publisher",
                 to: None,
                 id: has_ids.then_some(&id),

@@ -57,6 +57,8 @@ fn check_request(request: &Request<'_>, object: &str) {
         | Command::Leave { .. }
         | Command::History { .. }
         | Command::Who { .. }
+        | Command::Moderate { .. }
+        | Command::Delete { .. }
         | Command::Heartbeat { .. } => {}
     }
     if let Some(target) = request.command.target() {

@@ -303,6 +303,7 @@ fn expected_event(kind: u8, fields: &Fields<'_>, out: &mut Vec<u8>) -> Value {
                 room_id: name,
                 sender: other,
                 timestamp: number,
+                measure: event::Measure::default(),
             };
             system.encode(out);
             json!({ "type": "system", "event": "notice", "room_id": name, "sender": other,

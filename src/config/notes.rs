@@ -29,6 +29,12 @@ pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) ->
                 .to_owned(),
         );
     }
+    if config.room_rules.names_users() {
+        notes.push(
+            "rules of rooms name users, and without accounts a name is whose it was first"
+                .to_owned(),
+        );
+    }
     notes.extend(
         unknown_variables
             .iter()

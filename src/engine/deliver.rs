@@ -11,6 +11,9 @@ use crate::ws::CloseCode;
 impl<S: Socket, L: LogPort> Engine<S, L> {
     /// Until the hub wants nothing more.
     pub(super) fn deliver(&mut self) {
+        for line in std::mem::take(&mut self.hub.audits) {
+            self.site.audit(&line);
+        }
         while !self.hub.effects.is_empty() {
             let mut effects = std::mem::take(&mut self.hub.effects);
             effects.drain(|slot, effect, bytes| match effect {

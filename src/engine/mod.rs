@@ -32,6 +32,7 @@ use crate::peer::{Marks, Peer, Replies};
 use crate::proxy::Networks;
 use crate::room::Runs;
 use crate::rules::RoomRules;
+use crate::sanctions::Sanction;
 use crate::slots::{Slot, Slots};
 use crate::timers::{TICK_MS, Tick, Wheel, ticks};
 use crate::ws::Rules;
@@ -69,6 +70,10 @@ pub trait Site: Send + Sync {
 
     /// Whether the process can serve; the error says why not.
     fn readiness(&self) -> Result<(), &'static str>;
+
+    /// Writes down what somebody has done who has a right that others have not: `key=value` pairs, in which quoted
+    /// texts have no control characters.
+    fn audit(&self, _line: &str) {}
 }
 
 /// See the [module](self).
@@ -164,6 +169,11 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     /// A name that was claimed before the process started, at its home. Before the first turn.
     pub fn restore(&mut self, name: &Restored) {
         self.hub.restore(name);
+    }
+
+    /// A mute or a ban that was kept before the process started, at its home. Before the first turn.
+    pub fn restore_sanction(&mut self, sanction: &Arc<Sanction>) {
+        self.hub.restore_sanction(sanction);
     }
 
     /// Takes a new connection. `make` registers its socket under the slot and hands it over. One that is too many is

@@ -1,14 +1,15 @@
 //! Who may do what in a room, at the connection's side: the rules of rooms, and the rights that a token grants.
 
 use super::Hub;
-use crate::proto::{Code, Request};
+use crate::proto::{Code, Refusal, Request};
 use crate::rights::{Right, Rights};
 use crate::room::{Key, Space};
 use crate::rules::{Access, RoomRule};
 use crate::slots::Slot;
 
 impl Hub {
-    /// From now on a connection may only do what these rights allow; with `None` they are not restricted.
+    /// From now on a connection may only do what these rights allow; with `None` they are not restricted. It leaves
+    /// the rooms that it may not be in any more.
     pub fn restrict(&mut self, peer: Slot, rights: Option<Rights>) {
         let Some(client) = self.clients.get_mut(peer) else {
             return;
@@ -18,6 +19,30 @@ impl Hub {
             Some(rights) => self.rights.insert(peer.index, rights),
             None => self.rights.remove(&peer.index),
         };
+        self.leave_forbidden(peer);
+        self.settle();
+    }
+
+    /// Whoever may not be in a room any more leaves it.
+    fn leave_forbidden(&mut self, peer: Slot) {
+        let rooms = self.clients.links(peer.index, &self.rooms);
+        let rooms = rooms.filter_map(|link| Some(self.rooms.at(link.room)?.key.clone()));
+        let rooms: Vec<Key> = rooms
+            .filter(|key| !self.may(peer, Access::Join, key))
+            .collect();
+        for key in rooms {
+            let refusal = Refusal {
+                code: Code::Forbidden,
+                message: forbidden(Access::Join).into(),
+                request: "join".into(),
+                id: None,
+                target: Some(key.target()),
+            };
+            self.refuse_command(peer, &refusal);
+            if let Some(link) = self.joined_room(peer, key.space, &key.name) {
+                self.leave(peer, link, Some(peer), None);
+            }
+        }
     }
 
     /// A connection goes, and its rights with it.

@@ -7,7 +7,7 @@ use super::Hub;
 use super::publish::draft_bytes;
 use crate::limits::{PASSING_BYTES_MAX, STORE_RETRY_MS};
 use crate::log::{
-    Answers, Append, Draft, Opened, Outcome, Request, Submission, copy_key, encode_message,
+    Answers, Append, Draft, Opened, Outcome, Request, Submission, What, copy_key, encode_message,
 };
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
@@ -158,6 +158,9 @@ impl Hub {
             .at(append.log.index)
             .map_or(0, |room| room.tail.seq());
         debug_assert_eq!(seq, given.seq, "segments and numbers run in step");
+        if let What::Deletion(seq) = draft.what {
+            self.deleted(append.log.index, seq, draft.sender);
+        }
     }
 
     /// The sender's own inbox gets a private message too, unless it is the same inbox. Repeating that is harmless.

@@ -240,6 +240,14 @@ impl Hub {
             Note::Claim { name, .. } => name,
             // Where these are lost, names are held longer and messages pushed again.
             Note::Left { .. } | Note::Release { .. } | Note::Confirm { .. } => return,
+            Note::Sanction { sanction, asked } => {
+                self.sanctioned(sanction, asked, outcome);
+                return;
+            }
+            Note::Lift { .. } => {
+                self.lifted(note, outcome);
+                return;
+            }
         };
         let Some(user) = self.users.find(name, self.hash_key) else {
             return;

@@ -4,8 +4,8 @@ use super::{Client, Hub, parse_epoch, shared};
 use crate::limits::{
     HISTORY_COUNT_DEFAULT, HISTORY_COUNT_MAX, UNCOMMITTED_BYTES_PER_CONNECTION_MAX,
 };
-use crate::log::Draft;
-use crate::mail::{Mail, Page, Reserve, Since};
+use crate::log::{Draft, What};
+use crate::mail::{Mail, Order, Page, Reserve, Since};
 use crate::proto::{Code, Command, Position, Refusal, Request, Target, event};
 use crate::room::{Key, Space};
 use crate::rules::Access;
@@ -61,6 +61,23 @@ impl Hub {
                 self.history(peer, request, target, page);
             }
             Command::Who { room_id } => self.who(peer, request, room_id),
+            Command::Moderate {
+                action,
+                room_id,
+                user,
+                seconds,
+                reason,
+            } => {
+                let order = Order {
+                    action: *action,
+                    user: shared(user),
+                    by: shared(self.user_name(peer).unwrap_or_default()),
+                    seconds: *seconds,
+                    reason: reason.as_deref().map(Box::from),
+                };
+                self.moderate(peer, request, chat_room(room_id), order);
+            }
+            Command::Delete { room_id, seq_id } => self.delete(peer, request, room_id, *seq_id),
             // The engine answers it: of several only the last counts.
             Command::Heartbeat { .. } => {}
         }
@@ -93,7 +110,9 @@ impl Hub {
             },
             Command::Join { room_id, .. }
             | Command::Leave { room_id }
-            | Command::Who { room_id } => (Space::Chat, room_id),
+            | Command::Who { room_id }
+            | Command::Moderate { room_id, .. }
+            | Command::Delete { room_id, .. } => (Space::Chat, room_id),
             Command::Hello { .. } | Command::History { .. } | Command::Heartbeat { .. } => {
                 return false;
             }
@@ -168,6 +187,7 @@ impl Hub {
             Target::Room(_) => None,
         };
         let draft = Draft {
+            what: What::Message,
             sender: &sender,
             to,
             id: request.id.as_deref(),
@@ -195,6 +215,7 @@ impl Hub {
         }
         let sender = self.take_name(peer);
         let draft = Draft {
+            what: What::Message,
             sender: &sender,
             to: None,
             id: request.id.as_deref(),
@@ -276,7 +297,7 @@ impl Hub {
         name
     }
 
-    fn refuse_not_joined(&mut self, peer: Slot, request: &Request<'_>) {
+    pub(super) fn refuse_not_joined(&mut self, peer: Slot, request: &Request<'_>) {
         self.refuse_command(
             peer,
             &request.refuse(Code::NotJoined, "join the room first"),
@@ -284,7 +305,7 @@ impl Hub {
     }
 }
 
-fn chat_room(name: &str) -> Key {
+pub(super) fn chat_room(name: &str) -> Key {
     Key {
         space: Space::Chat,
         name: shared(name),

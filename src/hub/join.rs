@@ -153,6 +153,10 @@ impl Hub {
 
     /// At the home: whether one more connection of a user is let in.
     fn admit(&mut self, key: &Key, user: &str, pass: Pass) -> Result<(), Box<Denied>> {
+        if let Some(denied) = self.banned(key, user) {
+            self.counters.forbidden_total += 1;
+            return Err(denied);
+        }
         if !self.may_exist(key) {
             self.counters.rooms_refused_total += 1;
             let text = "there are too many rooms on this server: join one that exists";
@@ -382,7 +386,7 @@ impl Hub {
     }
 
     /// A member that leaves in the middle of a frame still has to get the rest of it.
-    fn save_rest(&mut self, peer: Slot, link: Link) {
+    pub(super) fn save_rest(&mut self, peer: Slot, link: Link) {
         let Some(room) = self.rooms.at(link.room) else {
             return;
         };
@@ -477,6 +481,8 @@ impl Hub {
             epoch: &epoch,
             seq_id,
             members,
+            event: None,
+            measure: event::Measure::default(),
             id,
         };
         self.reply(Some(index), to, Reserve::Nothing, |out| left.encode(out));

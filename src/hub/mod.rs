@@ -12,9 +12,11 @@
 //! | `join` | joining and leaving, at both sides |
 //! | `publish` | messages and signals on their way into a log |
 //! | `access` | who may do what in a room |
+//! | `deletion` | deleting messages |
 //! | `append` | answers of the log service, and frames into segments |
 //! | `stored` | what the log service keeps beyond what memory holds |
 //! | `deflater` | the second encoding of frames |
+//! | `moderation` | kicks, mutes and bans |
 //! | `presence` | who is there, and telling it |
 //! | `pages` | history and members, at the home |
 //! | `replica` | frames between a home and its replicas |
@@ -28,8 +30,10 @@ mod claims;
 mod clients;
 mod command;
 mod deflater;
+mod deletion;
 mod identity;
 mod join;
+mod moderation;
 mod overview;
 mod pages;
 mod presence;
@@ -55,6 +59,7 @@ use crate::mail::{Mail, Reserve};
 use crate::rights::Rights;
 use crate::room::{Connection, Fan, Key, Link, Opening, Role, Room, Rooms, Space};
 use crate::rules::RoomRules;
+use crate::sanctions::Sanctions;
 use crate::slots::Slot;
 use crate::timers::{Tick, Wheel, tick_at};
 use crate::users::{Claim, Users};
@@ -117,8 +122,11 @@ pub struct Hub {
     room_rules: Arc<RoomRules>,
     /// Of the connections that have any, by place.
     rights: HashMap<u32, Rights, HashKey>,
+    sanctions: Sanctions,
     /// What is to be done to connections.
     pub effects: Effects,
+    /// What moderators did since the engine last looked, a line each: see [`Site::audit`](crate::engine::Site::audit).
+    pub audits: Vec<String>,
     /// What was counted.
     pub counters: Counters,
     /// Rooms that wait for their pass of the fan-out, oldest first.
@@ -179,7 +187,9 @@ impl Hub {
             clients: Clients::default(),
             room_rules,
             rights: HashMap::with_hasher(hash_key),
+            sanctions: Sanctions::new(hash_key, place.count),
             effects: Effects::default(),
+            audits: Vec::new(),
             counters: Counters::default(),
             dirty: VecDeque::new(),
             outboxes: (0..place.count).map(|_| Outbox::default()).collect(),
@@ -368,6 +378,10 @@ impl Hub {
                 id,
             } => self.history_home(&room, from, page, id.as_deref()),
             Mail::Who { room, from, id } => self.who_home(&room, from, id.as_deref()),
+            Mail::Moderate { room, asked, order } => self.moderate_home(&room, &asked, &order),
+            Mail::Delete { room, deletion } => self.delete_home(&room, deletion),
+            Mail::Erase { room, seq } => self.erase_in(&room, seq),
+            Mail::Remove { room, removal } => self.remove_from(&room, &removal),
             Mail::Confirm { room, seq } => self.confirm_home(&room, seq),
             Mail::Frames { room, epoch, batch } => self.follow(from, &room, epoch, &batch),
             Mail::Took { room, bytes } => self.credited(from, &room, bytes),

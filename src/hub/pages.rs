@@ -50,7 +50,13 @@ impl Hub {
             && let Some(span) = room.home().and_then(|home| stored(&room.tail, home, page))
         {
             let id = id.map(Box::from);
-            self.ask_page(index, span, page.count.max(1), Purpose::Page { from, id });
+            let deletion_count = self.deletion_count(key);
+            let purpose = Purpose::Page {
+                from,
+                id,
+                deletion_count,
+            };
+            self.ask_page(index, span, page.count.max(1), purpose);
             return;
         }
         let (first, last, more) = window(&room.tail, page);

@@ -106,6 +106,7 @@ impl Hub {
             room_id: &key,
             sender: name,
             timestamp,
+            measure: event::Measure::default(),
         };
         self.append_event(index, from, |out| event.encode(out));
     }
@@ -140,7 +141,12 @@ impl Hub {
         })
     }
 
-    fn append_event(&mut self, index: u32, from: Connection, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn append_event(
+        &mut self,
+        index: u32,
+        from: Connection,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
         self.encode_frame(encode);
         self.append(index, Kind::Passing, from);
     }

@@ -2,8 +2,8 @@
 
 use super::Hub;
 use crate::limits::ROOM_BACKLOG_BYTES_MAX;
-use crate::log::Draft;
-use crate::mail::{Letter, Mail, Reserve};
+use crate::log::{Draft, What};
+use crate::mail::{Denied, Letter, Mail, Reserve};
 use crate::proto::{Code, Refusal, event};
 use crate::room::{Connection, Key, Kind, Link, Role, Room, SlowMode, Space};
 use crate::slots::Slot;
@@ -57,6 +57,11 @@ impl Hub {
         let Some(index) = self.log_of(key, from, draft) else {
             return;
         };
+        if let Some(denied) = self.silenced(key, draft.sender) {
+            let reserve = Reserve::Message(draft_bytes(draft));
+            self.refuse_silenced(from, key, draft, denied, ("message", reserve));
+            return;
+        }
         if self.is_stalled() && self.is_kept(key) {
             self.refuse_stalled(from, key, draft);
             return;
@@ -230,6 +235,10 @@ impl Hub {
             self.set_aside(Mail::Signal { room, from, letter });
             return;
         }
+        if let Some(denied) = self.silenced(key, draft.sender) {
+            self.refuse_silenced(from, key, draft, denied, ("signal", Reserve::Nothing));
+            return;
+        }
         self.counters.signals_total += 1;
         let target = key.target();
         let timestamp = self.now.unix_ms;
@@ -305,9 +314,29 @@ impl Hub {
         code: Code,
         text: &'static str,
     ) {
-        let refusal = refusal(key, draft, code, text, "message");
+        let request = match draft.what {
+            What::Message | What::Deleted => "message",
+            What::Deletion(_) => "delete",
+        };
+        let refusal = refusal(key, draft, code, text, request);
         let reserve = Reserve::Message(draft_bytes(draft));
         self.send_refusal(from, key, &refusal, reserve);
+    }
+
+    fn refuse_silenced(
+        &mut self,
+        from: Connection,
+        key: &Key,
+        draft: &Draft<'_>,
+        denied: Denied,
+        (request, reserve): (&'static str, Reserve),
+    ) {
+        self.counters.forbidden_total += 1;
+        let refusal = Refusal {
+            message: denied.message,
+            ..refusal(key, draft, denied.code, "", request)
+        };
+        self.send_refusal_until(from, key, &refusal, denied.retry_after_ms, reserve);
     }
 
     fn refuse_slow(&mut self, from: Connection, key: &Key, draft: &Draft<'_>, wait_ms: u64) {

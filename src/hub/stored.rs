@@ -149,12 +149,19 @@ impl Hub {
     }
 
     fn found(&mut self, read: Read, result: Result<Stretch, TableError>) {
+        if result.is_ok() && self.is_outdated(&read) {
+            self.ask_page_again(read);
+            return;
+        }
         match (&read.purpose, result) {
-            (Purpose::Page { from, id }, Ok(stretch)) => {
+            (Purpose::Page { from, id, .. }, Ok(stretch)) => {
                 self.send_page(&read, &stretch, *from, id.as_deref());
             }
-            (Purpose::Page { from, id }, Err(_)) => {
+            (Purpose::Page { from, id, .. }, Err(_)) => {
                 self.refuse_page(&read.key, *from, id.as_deref());
+            }
+            (Purpose::Deletion(deletion), result) => {
+                self.found_to_delete(&read.key, deletion, result);
             }
             (Purpose::Chunk { to }, Ok(stretch)) => self.send_chunk(&read, &stretch, *to),
             (Purpose::Chunk { to }, Err(_)) => {
@@ -163,6 +170,30 @@ impl Hub {
                 self.late_reads.push_back((tick, *to));
             }
         }
+    }
+
+    /// Whether a message was deleted while a page was read: it might still be on it.
+    fn is_outdated(&self, read: &Read) -> bool {
+        let Purpose::Page { deletion_count, .. } = &read.purpose else {
+            return false;
+        };
+        *deletion_count != self.deletion_count(&read.key)
+    }
+
+    fn ask_page_again(&mut self, mut read: Read) {
+        let now = self.deletion_count(&read.key);
+        if let Purpose::Page { deletion_count, .. } = &mut read.purpose {
+            *deletion_count = now;
+        }
+        self.reads.push(read);
+    }
+
+    /// At the home: how many messages of a room were deleted since it is in memory.
+    pub(super) fn deletion_count(&self, key: &Key) -> u64 {
+        let home = self
+            .find(key)
+            .and_then(|index| self.rooms.at(index)?.home());
+        home.map_or(0, |home| home.deletion_count)
     }
 
     fn send_page(&mut self, read: &Read, stretch: &Stretch, from: Connection, id: Option<&str>) {

@@ -22,9 +22,11 @@ mod submission;
 mod table;
 
 pub use memory::{MemoryLog, MemoryTable};
-pub use read::{Found, Purpose, Read, Stretch, encode_message, look_up};
+pub use read::{Deletion, Found, Purpose, Read, Stretch, encode_message, look_up};
 pub use service::{LogService, copy_key};
-pub use submission::{Answers, Append, Draft, Note, Outcome, Request, Submission, Submitted};
+pub use submission::{
+    Answers, Append, Asked, Draft, Note, Outcome, Request, Submission, Submitted, What,
+};
 pub use table::{Copy, Entry, First, Opened, Owed, Reader, Span, Table, TableError};
 
 use crate::hashing::HashKey;

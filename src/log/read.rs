@@ -1,10 +1,11 @@
 //! Stretches of a log that memory does not have any more: asked for by a shard, looked up beside the committing.
 
-use super::{Draft, Opened, Reader, Span, TableError};
+use super::{Asked, Draft, Opened, Reader, Span, TableError, What};
 use crate::proto::{Target, event};
 use crate::room::{Batch, Connection, Key, Kind};
 use crate::slots::Slot;
 use crate::ws::{Opcode, frame};
+use std::sync::Arc;
 
 /// What a stretch is for.
 #[derive(Clone, Debug)]
@@ -15,12 +16,29 @@ pub enum Purpose {
         from: Connection,
         /// The command's `id`.
         id: Option<Box<str>>,
+        /// Messages of the log that were deleted before.
+        deletion_count: u64,
     },
     /// The next frames of a member that fell off the tail.
     Chunk {
         /// Whose.
         to: Slot,
     },
+    /// A message that is to be deleted.
+    Deletion(Box<Deletion>),
+}
+
+/// A message that a user wants to be deleted.
+#[derive(Clone, Debug)]
+pub struct Deletion {
+    /// Its number.
+    pub seq: u64,
+    /// The user.
+    pub by: Arc<str>,
+    /// Whether that is a moderator of the room.
+    pub is_moderator: bool,
+    /// Where the answer goes.
+    pub asked: Asked,
 }
 
 /// A stretch of a log that is wanted.
@@ -108,13 +126,36 @@ fn stretch(reader: &mut impl Reader, read: &Read) -> Result<Stretch, TableError>
     })
 }
 
-/// Encodes one entry of a log as the `message` that goes on the wire.
+/// Encodes one entry of a log as the `message` or the `deleted` that goes on the wire.
 pub fn encode_message(key: &Key, seq: u64, unix_ms: u64, draft: &Draft<'_>, out: &mut Vec<u8>) {
     // The sender's copy lies in the sender's inbox, but says to whom it went.
     let target = match draft.to {
         Some(to) => Target::user(to),
         None => key.target(),
     };
+    match draft.what {
+        What::Message => {}
+        What::Deletion(deleted_seq_id) => {
+            let deleted = event::Deleted {
+                target: &target,
+                seq_id: seq,
+                deleted_seq_id,
+                timestamp: unix_ms,
+                sender: draft.sender,
+                id: draft.id,
+            };
+            return deleted.encode(out);
+        }
+        What::Deleted => {
+            let tombstone = event::Tombstone {
+                target: &target,
+                seq_id: seq,
+                timestamp: Some(unix_ms),
+                sender: draft.sender,
+            };
+            return tombstone.encode(out);
+        }
+    }
     let message = event::Message {
         target: &target,
         seq_id: seq,

@@ -2,15 +2,30 @@
 
 use super::{Head, Opened};
 use crate::room::{Connection, Key};
+use crate::sanctions::{Penalty, Sanction};
 use crate::slots::Slot;
 use crate::users::SecretHash;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A message that has no number yet.
+/// What an entry of a log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum What {
+    /// A message.
+    #[default]
+    Message,
+    /// The deletion of the message of this number. It has no content.
+    Deletion(u64),
+    /// A message that was deleted: nothing is left of it but who sent it, and when.
+    Deleted,
+}
+
+/// A message that has no number yet, or a deletion of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draft<'a> {
+    /// See [`What`].
+    pub what: What,
     /// The user who sent it.
     pub sender: &'a str,
     /// Of a private message: the user to whom.
@@ -36,6 +51,7 @@ pub struct Append {
     pub dedupe: Option<u128>,
     /// Whether this is the sender's own copy of a private message: nobody waits for its `ack`.
     pub is_copy: bool,
+    what: What,
     texts: [Range<u32>; 5],
 }
 
@@ -71,6 +87,15 @@ pub enum Request {
     },
 }
 
+/// Who asked for something, and waits for the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The connection.
+    pub from: Connection,
+    /// The command's `id`.
+    pub id: Option<Box<str>>,
+}
+
 /// What is kept besides messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -103,6 +128,24 @@ pub enum Note {
         name: Arc<str>,
         /// See above.
         seq: u64,
+    },
+    /// A user is muted in a room, or banned from it.
+    Sanction {
+        /// See [`Sanction`].
+        sanction: Arc<Sanction>,
+        /// The moderator's connection.
+        asked: Asked,
+    },
+    /// A mute or a ban ends, or has ended.
+    Lift {
+        /// The room.
+        room: Arc<str>,
+        /// The user.
+        user: Arc<str>,
+        /// See [`Penalty`].
+        penalty: Penalty,
+        /// The moderator's connection and name, where it does not end by itself.
+        asked: Option<(Asked, Arc<str>)>,
     },
 }
 
@@ -186,6 +229,7 @@ impl Submission {
             client,
             dedupe,
             is_copy,
+            what: draft.what,
             texts,
         }));
     }
@@ -194,6 +238,7 @@ impl Submission {
     pub fn draft(&self, append: &Append) -> Draft<'_> {
         let [sender, to, id, content, metadata] = &append.texts;
         Draft {
+            what: append.what,
             sender: self.text(sender).unwrap_or_default(),
             to: self.text(to),
             id: self.text(id),
@@ -248,6 +293,7 @@ mod tests {
     fn drafts_come_out_as_they_went_in() {
         let drafts = [
             Draft {
+                what: What::Message,
                 sender: "ann",
                 to: None,
                 id: None,
@@ -255,6 +301,7 @@ mod tests {
                 metadata: None,
             },
             Draft {
+                what: What::Deletion(7),
                 sender: "bob",
                 to: Some("ann"),
                 id: Some(""),

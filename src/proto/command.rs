@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::fields::{Field, Fields, Key, Problem};
-use super::{Code, Position, Target, json};
+use super::{Action, Code, Position, Target, json};
 use crate::limits::TYPE_BYTES_SHOWN_MAX;
 
 /// The commands in one text frame, one at a time.
@@ -89,8 +89,8 @@ impl<'a> Request<'a> {
     }
 }
 
-const UNKNOWN_TYPE: &str =
-    "unknown `type`; there are hello, join, leave, message, signal, history, who and heartbeat";
+const UNKNOWN_TYPE: &str = "unknown `type`; there are hello, join, leave, message, signal, history, who, heartbeat, \
+     kick, mute, unmute, ban, unban and delete";
 
 /// What a client asks for. Every value is checked: names are names, numbers lie within their bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +157,27 @@ pub enum Command<'a> {
         /// The client's clock, in milliseconds since the Unix epoch.
         timestamp: Option<i64>,
     },
+    /// Something to be done to a user of a room.
+    Moderate {
+        /// What.
+        action: Action,
+        /// The room's name.
+        room_id: Cow<'a, str>,
+        /// The user's name.
+        user: Cow<'a, str>,
+        /// Of a mute or a ban: how long it lasts, up to
+        /// [`SANCTION_SECONDS_MAX`](crate::limits::SANCTION_SECONDS_MAX); for good without it.
+        seconds: Option<u64>,
+        /// Why, in at most [`REASON_BYTES_MAX`](crate::limits::REASON_BYTES_MAX) bytes.
+        reason: Option<Cow<'a, str>>,
+    },
+    /// A message to be taken back.
+    Delete {
+        /// The room's name.
+        room_id: Cow<'a, str>,
+        /// The message's number.
+        seq_id: u64,
+    },
 }
 
 impl<'a> Command<'a> {
@@ -171,6 +192,8 @@ impl<'a> Command<'a> {
             Command::History { .. } => Kind::History,
             Command::Who { .. } => Kind::Who,
             Command::Heartbeat { .. } => Kind::Heartbeat,
+            Command::Moderate { action, .. } => action.kind(),
+            Command::Delete { .. } => Kind::Delete,
         }
     }
 
@@ -180,7 +203,9 @@ impl<'a> Command<'a> {
             Command::Hello { .. } | Command::Heartbeat { .. } => None,
             Command::Join { room_id, .. }
             | Command::Leave { room_id }
-            | Command::Who { room_id } => Some(Target::room(room_id)),
+            | Command::Who { room_id }
+            | Command::Moderate { room_id, .. }
+            | Command::Delete { room_id, .. } => Some(Target::room(room_id)),
             Command::Message { target, .. }
             | Command::Signal { target, .. }
             | Command::History { target, .. } => Some(target.by_ref()),
@@ -219,8 +244,27 @@ impl<'a> Command<'a> {
             Kind::Heartbeat => Command::Heartbeat {
                 timestamp: fields.optional(Key::Timestamp, Field::timestamp)?,
             },
+            Kind::Kick => moderate(Action::Kick, fields)?,
+            Kind::Mute => moderate(Action::Mute, fields)?,
+            Kind::Unmute => moderate(Action::Unmute, fields)?,
+            Kind::Ban => moderate(Action::Ban, fields)?,
+            Kind::Unban => moderate(Action::Unban, fields)?,
+            Kind::Delete => Command::Delete {
+                room_id: fields.required(Key::RoomId, Field::name)?,
+                seq_id: fields.required(Key::SeqId, Field::seq_id)?,
+            },
         })
     }
+}
+
+fn moderate<'a>(action: Action, fields: &Fields<'a>) -> Result<Command<'a>, Problem> {
+    Ok(Command::Moderate {
+        action,
+        room_id: fields.required(Key::RoomId, Field::name)?,
+        user: fields.required(Key::User, Field::name)?,
+        seconds: fields.optional(Key::Seconds, Field::seconds)?,
+        reason: fields.optional(Key::Reason, Field::reason)?,
+    })
 }
 
 fn history<'a>(fields: &Fields<'a>) -> Result<Command<'a>, Problem> {
@@ -275,11 +319,23 @@ pub enum Kind {
     Who,
     /// [`Command::Hello`]
     Hello,
+    /// [`Command::Delete`]
+    Delete,
+    /// [`Action::Kick`]
+    Kick,
+    /// [`Action::Mute`]
+    Mute,
+    /// [`Action::Unmute`]
+    Unmute,
+    /// [`Action::Ban`]
+    Ban,
+    /// [`Action::Unban`]
+    Unban,
 }
 
 impl Kind {
     /// Every type, the frequent ones first.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 14] = [
         Kind::Message,
         Kind::Signal,
         Kind::Heartbeat,
@@ -288,6 +344,12 @@ impl Kind {
         Kind::History,
         Kind::Who,
         Kind::Hello,
+        Kind::Delete,
+        Kind::Kick,
+        Kind::Mute,
+        Kind::Unmute,
+        Kind::Ban,
+        Kind::Unban,
     ];
 
     /// The word on the wire.
@@ -301,6 +363,12 @@ impl Kind {
             Kind::History => "history",
             Kind::Who => "who",
             Kind::Hello => "hello",
+            Kind::Delete => "delete",
+            Kind::Kick => "kick",
+            Kind::Mute => "mute",
+            Kind::Unmute => "unmute",
+            Kind::Ban => "ban",
+            Kind::Unban => "unban",
         }
     }
 

@@ -74,6 +74,10 @@ pub struct Left<'a> {
     pub seq_id: u64,
     /// Distinct users that stay.
     pub members: u64,
+    /// What was done to the client, where it did not leave of its own accord.
+    pub event: Option<SystemEvent>,
+    /// More about that.
+    pub measure: Measure<'a>,
     /// See the [module](self).
     pub id: Option<&'a str>,
 }
@@ -81,11 +85,61 @@ pub struct Left<'a> {
 impl Left<'_> {
     /// Appends the event.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        Object::event("left", out)
+        let mut event = Object::event("left", out);
+        event
             .text("room_id", self.room_id)
             .text("epoch", self.epoch)
             .number("seq_id", self.seq_id)
             .number("members", self.members)
+            .text_if("event", self.event.map(SystemEvent::as_str));
+        self.measure.write(&mut event);
+        event.text_if("id", self.id).close();
+    }
+}
+
+/// Who did something to a user, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measure<'a> {
+    /// The moderator.
+    pub by: Option<&'a str>,
+    /// In the moderator's words.
+    pub reason: Option<&'a str>,
+    /// When it ends, where that is known.
+    pub until: Option<u64>,
+}
+
+impl Measure<'_> {
+    fn write(&self, event: &mut Object<'_>) {
+        event
+            .text_if("by", self.by)
+            .text_if("reason", self.reason)
+            .number_if("until", self.until);
+    }
+}
+
+/// What a moderator wanted done to a user is done.
+#[derive(Clone, Debug)]
+pub struct Done<'a> {
+    /// The `type` of the command.
+    pub request: &'a str,
+    /// The room's name.
+    pub room_id: &'a str,
+    /// The user's name.
+    pub user: &'a str,
+    /// When it ends, where that is known.
+    pub until: Option<u64>,
+    /// See the [module](self).
+    pub id: Option<&'a str>,
+}
+
+impl Done<'_> {
+    /// Appends the event.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        Object::event("done", out)
+            .text("request", self.request)
+            .text("room_id", self.room_id)
+            .text("user", self.user)
+            .number_if("until", self.until)
             .text_if("id", self.id)
             .close();
     }
@@ -124,6 +178,76 @@ impl Message<'_> {
             .raw_if("metadata", self.metadata)
             .text_if("id", self.id)
             .close();
+    }
+}
+
+/// A message was deleted. A number of the log goes to this event, so that nobody misses it.
+#[derive(Clone, Debug)]
+pub struct Deleted<'a> {
+    /// The log.
+    pub target: &'a Target<'a>,
+    /// Its number in that log.
+    pub seq_id: u64,
+    /// Number of the message.
+    pub deleted_seq_id: u64,
+    /// When it was numbered.
+    pub timestamp: u64,
+    /// The user who deleted the message.
+    pub sender: &'a str,
+    /// The `id` of the command.
+    pub id: Option<&'a str>,
+}
+
+impl Deleted<'_> {
+    /// Appends the event.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        Object::event("deleted", out)
+            .target(self.target)
+            .number("seq_id", self.seq_id)
+            .number("deleted_seq_id", self.deleted_seq_id)
+            .number("timestamp", self.timestamp)
+            .text("sender", self.sender)
+            .text_if("id", self.id)
+            .close();
+    }
+}
+
+/// What is left of a message that was deleted.
+#[derive(Clone, Debug)]
+pub struct Tombstone<'a> {
+    /// Its log.
+    pub target: &'a Target<'a>,
+    /// Its number in that log.
+    pub seq_id: u64,
+    /// When it was numbered, where there is room to say so.
+    pub timestamp: Option<u64>,
+    /// The user who sent it.
+    pub sender: &'a str,
+}
+
+impl Tombstone<'_> {
+    /// Appends the event, a `message` without content.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        Object::event("message", out)
+            .target(self.target)
+            .number("seq_id", self.seq_id)
+            .number_if("timestamp", self.timestamp)
+            .text("sender", self.sender)
+            .flag("deleted", true)
+            .close();
+    }
+
+    /// The event in exactly so many bytes, as far as that goes: filled up with white space, or without the time.
+    pub fn encode_in(&self, bytes: usize) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes);
+        self.encode(&mut out);
+        if out.len() > bytes {
+            out.clear();
+            let timestamp = None;
+            Tombstone { timestamp, ..*self }.encode(&mut out);
+        }
+        out.resize(bytes.max(out.len()), b' ');
+        out
     }
 }
 
@@ -281,6 +405,8 @@ pub struct System<'a> {
     pub sender: &'a str,
     /// When.
     pub timestamp: u64,
+    /// More about it, where a moderator did it.
+    pub measure: Measure<'a>,
 }
 
 /// What happened in a room.
@@ -292,6 +418,14 @@ pub enum SystemEvent {
     Leave,
     /// The server has something to say.
     Notice,
+    /// A user was taken out of the room.
+    Kick,
+    /// A user was taken out of the room for as long as it says.
+    Ban,
+    /// A user may not send.
+    Mute,
+    /// A user may send again.
+    Unmute,
 }
 
 impl SystemEvent {
@@ -301,6 +435,10 @@ impl SystemEvent {
             SystemEvent::Join => "join",
             SystemEvent::Leave => "leave",
             SystemEvent::Notice => "notice",
+            SystemEvent::Kick => "kick",
+            SystemEvent::Ban => "ban",
+            SystemEvent::Mute => "mute",
+            SystemEvent::Unmute => "unmute",
         }
     }
 }
@@ -308,12 +446,14 @@ impl SystemEvent {
 impl System<'_> {
     /// Appends the event.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        Object::event("system", out)
+        let mut event = Object::event("system", out);
+        event
             .text("event", self.event.as_str())
             .text("room_id", self.room_id)
             .text("sender", self.sender)
-            .number("timestamp", self.timestamp)
-            .close();
+            .number("timestamp", self.timestamp);
+        self.measure.write(&mut event);
+        event.close();
     }
 }
 

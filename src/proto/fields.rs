@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::json::{self, Fault};
 use super::{Code, Position, name};
 use crate::limits::{
-    EPOCH_BYTES_MAX, HISTORY_COUNT_MAX, ID_BYTES_MAX, JSON_DEPTH_MAX, SEQ_END, SESSION_BYTES_MAX,
-    SESSION_BYTES_MIN,
+    EPOCH_BYTES_MAX, HISTORY_COUNT_MAX, ID_BYTES_MAX, JSON_DEPTH_MAX, REASON_BYTES_MAX,
+    SANCTION_SECONDS_MAX, SEQ_END, SESSION_BYTES_MAX, SESSION_BYTES_MIN,
 };
 
 macro_rules! keys {
@@ -59,6 +59,8 @@ keys! {
     InboxSince "inbox_since"
     Epoch "epoch"
     SeqId "seq_id"
+    Seconds "seconds"
+    Reason "reason"
 }
 
 /// Why an object was refused, without what the object was.
@@ -296,6 +298,21 @@ impl<'a> Field<'a> {
                 Err(self.must(format_args!("be an integer from 0 to {}", SEQ_END - 1)))
             }
         }
+    }
+
+    /// How long a mute or a ban lasts.
+    pub(super) fn seconds(&self) -> Result<u64, Problem> {
+        match self.raw.parse() {
+            Ok(seconds) if (1..=SANCTION_SECONDS_MAX).contains(&seconds) => Ok(seconds),
+            Ok(_) | Err(_) => Err(self.must(format_args!(
+                "be an integer from 1 to {SANCTION_SECONDS_MAX}"
+            ))),
+        }
+    }
+
+    /// Why a moderator does something.
+    pub(super) fn reason(&self) -> Result<Cow<'a, str>, Problem> {
+        self.text_of(0, REASON_BYTES_MAX)
     }
 
     /// A time, in milliseconds since the Unix epoch.

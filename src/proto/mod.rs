@@ -8,11 +8,13 @@
 //! |---|---|
 //! | [`code`] | the stable tables of error codes and close codes |
 //! | [`name`] | which names of rooms and users, and which secrets, are taken |
+//! | `action` | what moderators do to users |
 //! | `command` | an object's fields to a [`Command`] |
 //! | `fields` | one object to its fields, and a field to a value |
 //! | [`event`] | what the server sends |
 //! | `json` | what a value must keep to beyond the grammar |
 //! | `object` | writing JSON text |
+//! | `seen` | reading what the server itself has encoded |
 //!
 //! # What is taken
 //!
@@ -24,8 +26,29 @@
 //! * When an object is not JSON, nobody can tell where it ends: the rest of its frame is dropped. Every other
 //!   refusal concerns one object alone.
 //!
+//! # Moderation
+//!
+//! | a client sends | fields | gets |
+//! |---|---|---|
+//! | `kick` | `room_id`, `user`, `reason?` | `done`; the user's connections get `left` with `event`, `by`, `reason?` |
+//! | `mute`, `ban` | the same, `seconds?` | `done` with `until?` once it is kept; a ban is a kick as well |
+//! | `unmute`, `unban` | `room_id`, `user` | `done` |
+//! | `delete` | `room_id`, `seq_id` | `ack` with the number of the deletion, once it is kept; everyone gets `deleted` |
+//!
+//! * The room hears of kicks, bans, mutes and unmutes by `system`, whose `event` says which, with `sender` (the user),
+//!   `by`, `reason?` and `until?`.
+//! * They are refused with `not_joined`, `forbidden` (not a moderator, or the user is one by configuration),
+//!   `unknown_user` (to be kicked: not in the room; to be let off: not muted or banned), `bad_field` and `storage`.
+//! * `deleted` is numbered like a message: `room_id`, `seq_id`, `deleted_seq_id`, `timestamp`, `sender` (who deleted),
+//!   `id?`. It counts as a `message` for `since`, and stands among the `messages` of a `history`. The message itself is
+//!   from then on a `message` with `deleted: true` and without `content`, `metadata` and `id`; where a message was very
+//!   short, without `timestamp` too.
+//! * To delete what is not a message, or is deleted already, is a `bad_field`: who repeats a `delete` after a loss takes
+//!   the latter for a success.
+//!
 //! Nothing here knows who is connected, which rooms exist or what time it is.
 
+mod action;
 pub mod code;
 mod command;
 pub mod event;
@@ -33,12 +56,15 @@ mod fields;
 mod json;
 pub mod name;
 mod object;
+mod seen;
 
 use std::borrow::Cow;
 
+pub use action::Action;
 pub use code::Code;
 pub use command::{Command, Commands, Kind, Refusal, Request};
 pub use json::is_sound;
+pub use seen::Seen;
 
 /// Where a message goes: the `room_id` or the `to` of a command or an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

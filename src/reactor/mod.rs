@@ -48,6 +48,7 @@ use crate::http::Endpoints;
 use crate::log::MemoryLog;
 use crate::mail::Mail;
 use crate::metrics::About;
+use crate::sanctions::Sanction;
 use crate::store::{self, Store, StoreError};
 
 /// A running server.
@@ -246,6 +247,8 @@ struct Plan {
     pin: bool,
     desk: Option<Arc<store::Desk>>,
     names: Arc<Vec<Restored>>,
+    /// Mutes and bans that were there before.
+    sanctions: Arc<Vec<Arc<Sanction>>>,
 }
 
 impl Plan {
@@ -279,12 +282,14 @@ impl Plan {
             pin: config.pin,
             desk: None,
             names: Arc::default(),
+            sanctions: Arc::default(),
         })
     }
 
     /// Lets a store serve these shards.
     fn start_store(&mut self, mut opened: store::Opened) -> io::Result<Store> {
         self.names = Arc::new(std::mem::take(&mut opened.names));
+        self.sanctions = Arc::new(std::mem::take(&mut opened.sanctions));
         let exchange = Arc::clone(&self.shared.exchange);
         let ring = move |shard| {
             if let Err(error) = exchange.ring(shard) {
@@ -345,6 +350,8 @@ impl Plan {
         let (settings, site) = (Arc::clone(&self.settings), Arc::clone(&self.shared.process));
         let mut engine = Engine::new(place, settings, site, log, self.hash_key, seed);
         self.names.iter().for_each(|name| engine.restore(name));
+        let sanctions = self.sanctions.iter();
+        sanctions.for_each(|sanction| engine.restore_sanction(sanction));
         engine
     }
 }

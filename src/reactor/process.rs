@@ -112,7 +112,14 @@ impl Site for Process {
             Ok(())
         }
     }
+
+    fn audit(&self, line: &str) {
+        log::info!(target: AUDIT, "{line}");
+    }
 }
+
+/// The target of what is written down about moderators, in the log.
+const AUDIT: &str = "audit";
 
 #[cfg(test)]
 mod tests {

@@ -104,6 +104,8 @@ pub struct Home {
     pub ask_again: Option<Tick>,
     /// Messages handed to the log service and not answered yet, in bytes.
     pub submitted_bytes: usize,
+    /// How many messages were deleted since the room is in memory.
+    pub deletion_count: u64,
     /// Of a room with slow mode: who has to wait.
     pub slow: Option<Box<SlowMode>>,
 }
@@ -125,6 +127,7 @@ impl Home {
             trimmed: 0,
             ask_again: None,
             submitted_bytes: 0,
+            deletion_count: 0,
             slow: None,
         }
     }

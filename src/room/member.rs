@@ -173,6 +173,13 @@ impl Membership {
         };
     }
 
+    /// The rest of the frame in which the member stands goes another way: it is behind it, at `cursor`.
+    pub fn finish(&mut self, cursor: u64) {
+        debug_assert!(self.progress == Progress::MidFrame);
+        self.cursor = cursor;
+        self.progress = Progress::Boundary;
+    }
+
     /// The whole backlog up to `cursor`, which is a boundary, was taken.
     pub fn reach(&mut self, cursor: u64) {
         self.cursor = cursor;

@@ -63,6 +63,21 @@ impl Deflated {
         self.bytes.get(start as usize..*end as usize)
     }
 
+    /// Takes the deflated bytes of the frame at a place out, if it was deflated.
+    fn remove(&mut self, place: usize) {
+        let place = offset(place);
+        let Ok(at) = self.ends.binary_search_by_key(&place, |(place, _)| *place) else {
+            return;
+        };
+        let before = at.checked_sub(1).and_then(|before| self.ends.get(before));
+        let start = before.map_or(0, |(_, end)| *end);
+        let (_, end) = self.ends.remove(at);
+        self.bytes.drain(start as usize..end as usize);
+        for (_, later) in self.ends.iter_mut().skip(at) {
+            *later -= end - start;
+        }
+    }
+
     fn memory(&self) -> usize {
         self.bytes.capacity() + self.ends.capacity() * size_of::<(u32, u32)>()
     }
@@ -255,6 +270,21 @@ impl Segment {
         })
     }
 
+    /// Puts another frame of the same length in the place of one. Its second encoding goes.
+    pub fn replace(&mut self, place: usize, frame: &[u8]) {
+        let Some(entry) = self.index.get(place) else {
+            return;
+        };
+        let start = entry.offset as usize;
+        let Some(bytes) = self.bytes.get_mut(start..start + frame.len()) else {
+            return;
+        };
+        bytes.copy_from_slice(frame);
+        if let Some(deflated) = &mut self.deflated {
+            deflated.remove(place);
+        }
+    }
+
     /// Whether passing frames make up most of it.
     pub fn is_mostly_passing(&self) -> bool {
         self.numbered_bytes < self.bytes.len() / 2
@@ -382,6 +412,36 @@ mod tests {
         assert_eq!(deflated(&segment), ["8", "psst", "9"]);
         segment.compact();
         assert_eq!(deflated(&segment), ["8", "9"]);
+    }
+
+    #[test]
+    fn a_frame_is_replaced_in_both_encodings() {
+        let mut segment = segment();
+        segment.append(b"eleven", Some(b"11"), Kind::Numbered, Connection::NONE);
+        let memory = segment.memory();
+        segment.replace(0, b"EIGHT");
+        let encoded = |segment: &Segment, encoding| -> Vec<String> {
+            let text = |frame: Frame<'_>| String::from_utf8(frame.encoded(encoding).into());
+            segment
+                .frames_from(0)
+                .map(|frame| text(frame).unwrap())
+                .collect()
+        };
+        assert_eq!(
+            encoded(&segment, Encoding::Plain),
+            ["EIGHT", "psst", "nine", "eleven"]
+        );
+        assert_eq!(
+            encoded(&segment, Encoding::Deflated),
+            ["EIGHT", "psst", "9", "11"]
+        );
+        segment.replace(3, b"ELEVEN");
+        assert_eq!(
+            encoded(&segment, Encoding::Deflated),
+            ["EIGHT", "psst", "9", "ELEVEN"]
+        );
+        assert!(segment.is_dense() && segment.memory() == memory);
+        assert_eq!(texts(&segment, 113), [(113, 10, "ELEVEN")]);
     }
 
     #[test]

@@ -253,6 +253,22 @@ impl Tail {
         segment.frame(segment.place_of(seq)?)
     }
 
+    /// Puts another frame of the same length in the place of the numbered frame `seq`. Nobody may stand inside that.
+    pub fn replace(&mut self, seq: u64, frame: &[u8]) {
+        let segment = self.segments.partition_point(|segment| segment.seq() < seq);
+        let Some(segment) = self.segments.get_mut(segment) else {
+            return;
+        };
+        let place = segment.place_of(seq);
+        let is_same = |place: &usize| {
+            let old = segment.frame(*place);
+            old.is_some_and(|old| old.bytes.len() == frame.len())
+        };
+        if let Some(place) = place.filter(is_same) {
+            segment.replace(place, frame);
+        }
+    }
+
     /// Frames between two positions for another shard. With `passing` false only the numbered ones.
     pub fn export(&self, from: u64, end: u64, passing: bool, bytes_max: usize) -> (Batch, u64) {
         let mut batch = Batch::new(self.seq_at(from));

@@ -9,15 +9,19 @@
 //! | `schema` | the tables, by version |
 //! | `folder` | the data folder, its lock and its high-water mark |
 //! | `table` | [`Table`](crate::log::Table) and [`Reader`](crate::log::Reader) in SQL |
+//! | `deletions` | deletions and what they leave, in SQL |
+//! | `sanctions` | mutes and bans in SQL |
 //! | `desk` | where shards and threads meet |
 //! | `committer` | the threads |
 //! | `upkeep` | what is trimmed in the background |
 //! | `figures` | what is counted |
 
 mod committer;
+mod deletions;
 mod desk;
 mod figures;
 mod folder;
+mod sanctions;
 mod schema;
 mod table;
 mod upkeep;
@@ -37,6 +41,7 @@ use crate::hashing::HashKey;
 use crate::hub::Restored;
 use crate::limits::{FREE_BYTES_MIN, FREE_PERCENT_MIN};
 use crate::log::{LogService, TableError};
+use crate::sanctions::Sanction;
 use rusqlite::Connection;
 use std::fmt;
 use std::io;
@@ -66,6 +71,8 @@ pub struct Opened {
     id_key: HashKey,
     /// Every claimed name.
     pub names: Vec<Restored>,
+    /// Every mute and ban.
+    pub sanctions: Vec<Arc<Sanction>>,
 }
 
 /// A store that serves.
@@ -141,6 +148,7 @@ pub fn open(plan: Plan) -> Result<Opened, StoreError> {
     service.start().map_err(StoreError::Table)?;
     Ok(Opened {
         names: service.table_mut().names(unix_ms())?,
+        sanctions: sanctions::load(service.table_mut().connection(), unix_ms())?,
         reader: SqliteReader::open(&folder.database())?,
         service,
         folder,

@@ -7,10 +7,11 @@
 //! |---|---|
 //! | `meta` | something about the whole store: its `id`, the `epoch` of its logs, the key that hashes ids, the count of `commits` |
 //! | `logs` | a room (`space` is `room`) or an inbox (`inbox`, by user): where it stands (`head`), what is not kept any more (`trimmed`), and up to where its user surely had it (`confirmed`). `dropped` ones are on their way out |
-//! | `messages` | a message, in the order of its log |
+//! | `messages` | a message, in the order of its log; or the deletion of one (`deletes` has its number), of which a tombstone is left (`deleted` is 1) |
 //! | `ids` | the `id` of a message, as a keyed hash of its sender and the `id`, for as long as it is remembered |
 //! | `users` | a claimed name: half of the SHA-256 of its secret, and when it was last seen |
 //! | `copies` | a private message whose copy for the sender is still to be kept |
+//! | `sanctions` | a user who is muted in a room or banned from it (`penalty`), until when, by whom and why |
 //! | `history` (a view) | a message with the name of its log, its time in words, and its epoch as clients see it |
 //!
 //! Times are milliseconds since the Unix epoch. Numbers of 64 bits (epochs, connections) are signed here.
@@ -25,7 +26,7 @@ pub const VERSION: u32 = migration_count();
 const APPLICATION: i64 = 0x726d_6374;
 
 /// What makes version `n + 1` from version `n`.
-const MIGRATIONS: [&str; 1] = [FIRST];
+const MIGRATIONS: [&str; 3] = [FIRST, SANCTIONS, DELETIONS];
 
 const fn migration_count() -> u32 {
     // Few of them: it fits.
@@ -92,6 +93,34 @@ SELECT iif(space = 'room', name, NULL) AS room,
        seq_id,
        strftime('%Y-%m-%d %H:%M:%f', m.unix_ms / 1000.0, 'unixepoch') AS time,
        sender, recipient, m.id AS id, content, metadata
+FROM messages AS m JOIN logs AS l ON l.id = m.log_id;
+";
+
+const SANCTIONS: &str = "
+CREATE TABLE sanctions (
+    room TEXT NOT NULL,
+    user TEXT NOT NULL,
+    penalty TEXT NOT NULL,
+    until_unix_ms INTEGER,
+    reason TEXT,
+    moderator TEXT NOT NULL,
+    since_unix_ms INTEGER NOT NULL,
+    PRIMARY KEY (room, user, penalty)
+) STRICT, WITHOUT ROWID;
+";
+
+const DELETIONS: &str = "
+ALTER TABLE messages ADD COLUMN deletes INTEGER;
+ALTER TABLE messages ADD COLUMN deleted INTEGER NOT NULL DEFAULT 0;
+
+DROP VIEW history;
+CREATE VIEW history AS
+SELECT iif(space = 'room', name, NULL) AS room,
+       iif(space = 'inbox', name, NULL) AS inbox,
+       printf('%016x', epoch) AS epoch,
+       seq_id,
+       strftime('%Y-%m-%d %H:%M:%f', m.unix_ms / 1000.0, 'unixepoch') AS time,
+       sender, recipient, m.id AS id, content, metadata, deletes, deleted
 FROM messages AS m JOIN logs AS l ON l.id = m.log_id;
 ";
 

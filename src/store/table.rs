@@ -1,11 +1,12 @@
 //! The table of the log service in SQLite. A thin adapter: it decides nothing.
 
 use super::folder::{Mark, MarkFile};
+use super::{deletions, sanctions};
 use crate::hashing::HashKey;
 use crate::hub::Restored;
 use crate::limits::{STORE_CACHE_BYTES, WAL_PAGE_COUNT};
 use crate::log::{
-    Copy, Draft, Entry, First, Head, Note, Opened, Owed, Reader, Span, Table, TableError,
+    Copy, Draft, Entry, First, Head, Note, Opened, Owed, Reader, Span, Table, TableError, What,
 };
 use crate::room::{Key, Space};
 use crate::users::SecretHash;
@@ -251,13 +252,24 @@ impl SqliteTable {
             id: message_id,
             content,
             metadata,
+            what,
         } = entry.draft;
         let (seq, unix_ms) = (entry.seq.cast_signed(), entry.unix_ms.cast_signed());
-        let sql = "INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let sql = "INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         let client = entry.client.cast_signed();
+        let (deletes, is_deleted) = deletions::columns(what);
+        let content = if what == What::Message {
+            content
+        } else {
+            "null"
+        };
         self.connection.prepare_cached(sql)?.execute(params![
-            id, seq, unix_ms, sender, to, message_id, client, content, metadata
+            id, seq, unix_ms, sender, to, message_id, client, content, metadata, deletes,
+            is_deleted
         ])?;
+        if let Some(deletes) = deletes {
+            deletions::erase(&self.connection, id, deletes)?;
+        }
         if let Some(dedupe) = entry.dedupe {
             let sql = "INSERT OR REPLACE INTO ids VALUES (?1, ?2, ?3, ?4)";
             let mut insert = self.connection.prepare_cached(sql)?;
@@ -340,6 +352,13 @@ impl SqliteTable {
                 let mut update = connection.prepare_cached(sql)?;
                 update.execute((&**name, seq.cast_signed()))?;
             }
+            Note::Sanction { sanction, .. } => sanctions::keep(connection, sanction)?,
+            Note::Lift {
+                room,
+                user,
+                penalty,
+                ..
+            } => sanctions::forget(connection, room, user, *penalty)?,
         }
         Ok(())
     }
@@ -533,11 +552,11 @@ fn read(
     };
     let mut entries = connection.prepare_cached(match span.newest_first {
         false => {
-            "SELECT seq_id, unix_ms, sender, recipient, id, client, content, metadata FROM messages
+            "SELECT seq_id, unix_ms, sender, recipient, id, client, content, metadata, deletes, deleted FROM messages
              WHERE log_id = ?1 AND seq_id > ?2 AND seq_id <= ?3 ORDER BY seq_id"
         }
         true => {
-            "SELECT seq_id, unix_ms, sender, recipient, id, client, content, metadata FROM messages
+            "SELECT seq_id, unix_ms, sender, recipient, id, client, content, metadata, deletes, deleted FROM messages
              WHERE log_id = ?1 AND seq_id > ?2 AND seq_id <= ?3 ORDER BY seq_id DESC"
         }
     })?;
@@ -554,6 +573,7 @@ fn read(
             client: unsigned(row, 5)?,
             copy: Copy::None,
             draft: Draft {
+                what: deletions::what(row, (8, 9))?,
                 sender: text(2)?.unwrap_or_default(),
                 to: text(3)?,
                 id: text(4)?,

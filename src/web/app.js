@@ -23,6 +23,8 @@ const INBOX_PAGE = 200;
 const TYPING_MS = 3_000;
 /** The members of a large room are asked for this often at most. */
 const WHO_MS = 30_000;
+/** What moderators do to others, in words. @type {Record<string, string>} */
+const MEASURES = { kick: 'removed', ban: 'banned', mute: 'muted', unmute: 'unmuted' };
 /** The clock that counts down and lets "is typing" fade. */
 const TICK_MS = 500;
 
@@ -142,6 +144,8 @@ class Page {
   #subscribe(chat) {
     chat.on('joined', (event) => this.#joined(event));
     chat.on('message', (event) => this.#message(event));
+    chat.on('deleted', (event) => this.#deleted(event));
+    chat.on('left', (event) => this.#left(event));
     chat.on('gap', (event) => this.#gap(event));
     chat.on('signal', (event) => this.#signal(event));
     chat.on('system', (event) => this.#system(event));
@@ -186,6 +190,20 @@ class Page {
     this.#draw();
   }
 
+  /** @param {Events['deleted']} event */
+  #deleted(event) {
+    this.#model.conversation_of(event)?.erase(event);
+    this.#draw();
+  }
+
+  /** @param {Events['left']} event */
+  #left({ room_id, event, reason }) {
+    if (event === undefined) return;
+    const what = event === 'ban' ? 'banned from' : 'removed from';
+    this.#view.toast(`You were ${what} ${room_id}${reason ? `: ${reason}` : '.'}`);
+    this.#forget(room_id);
+  }
+
   /** @param {Events['gap']} event */
   #gap({ room_id, from_seq_id, to_seq_id }) {
     const room = room_id === undefined ? undefined : this.#model.find('room', room_id);
@@ -202,7 +220,13 @@ class Page {
   }
 
   /** @param {Events['system']} event */
-  #system({ event, room_id, sender, timestamp }) {
+  #system({ event, room_id, sender, timestamp, by, reason }) {
+    const done = MEASURES[event];
+    if (done) {
+      const text = `${sender} was ${done} by ${by}${reason ? `: ${reason}` : '.'}`;
+      this.#model.find('room', room_id)?.notice(text);
+      return this.#draw();
+    }
     if (sender === this.#model.user || (event !== 'join' && event !== 'leave')) return;
     this.#model.find('room', room_id)?.change(sender, event, timestamp);
     this.#draw();

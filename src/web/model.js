@@ -4,6 +4,7 @@
  * and no clock, so that it can be tested alone.
  *
  * @typedef {import('./roomcast.js').Message} Message
+ * @typedef {import('./roomcast.js').Deleted} Deleted
  * @typedef {import('./roomcast.js').History} History
  * @typedef {import('./roomcast.js').Send} Send
  *
@@ -12,15 +13,16 @@
  * @typedef {{ era: number, seq: number, sub: number }} Place
  *
  * @typedef {Place & { kind: 'message', key: string, sender: string, content: any, timestamp: number,
- *   id?: string }} MessageItem
+ *   id?: string, deleted?: true }} MessageItem
  * @typedef {'join' | 'leave'} Change
  * @typedef {Place & { kind: 'system', key: string, timestamp: number, changes: Map<string, Change> }} SystemItem
  * @typedef {Place & { kind: 'gap', key: string }} GapItem
  * @typedef {Place & { kind: 'reset', key: string }} ResetItem
- * @typedef {MessageItem | SystemItem | GapItem | ResetItem} Item
+ * @typedef {Place & { kind: 'notice', key: string, text: string }} NoticeItem
+ * @typedef {MessageItem | SystemItem | GapItem | ResetItem | NoticeItem} Item
  *
  * @typedef {{ kind: 'message', key: string, sender: string, own: boolean, content: any, timestamp: number,
- *   first: boolean, state: import('./roomcast.js').SendState, send?: Send }} MessageRow
+ *   first: boolean, deleted: boolean, state: import('./roomcast.js').SendState, send?: Send }} MessageRow
  * @typedef {{ kind: 'day', key: string, timestamp: number }} DayRow
  * @typedef {{ kind: 'note' | 'start' | 'divider', key: string, text: string }} NoteRow
  * @typedef {{ kind: 'more', key: string, loading: boolean }} MoreRow
@@ -107,7 +109,7 @@ export class Conversation {
   }
 
   /** @param {Message} message @param {string} user whose page this is @returns {boolean} whether it is new */
-  add({ seq_id, sender, content, timestamp, id }, user) {
+  add({ seq_id, sender, content, timestamp = 0, id, deleted }, user) {
     const { era } = this.log;
     const key = `${era} ${seq_id}`;
     this.log.head = Math.max(this.log.head, seq_id);
@@ -116,8 +118,22 @@ export class Conversation {
     const own_id = sender === user ? id : undefined;
     if (own_id !== undefined) this.#forget(own_id);
     this.#typing.delete(sender);
-    this.#insert({ kind: 'message', key, era, seq: seq_id, sub: 0, sender, content, timestamp, id: own_id });
+    this.#insert({ kind: 'message', key, era, seq: seq_id, sub: 0, sender, content, timestamp, id: own_id, deleted });
     return true;
+  }
+
+  /** A message was deleted. It stays as that. @param {Deleted} event */
+  erase({ seq_id, deleted_seq_id }) {
+    const { era } = this.log;
+    this.log.head = Math.max(this.log.head, seq_id);
+    const item = this.#keys.get(`${era} ${deleted_seq_id}`);
+    if (item?.kind === 'message') Object.assign(item, { content: undefined, deleted: true });
+  }
+
+  /** Something to be told where it happened. @param {string} text */
+  notice(text) {
+    const place = this.#after();
+    this.#insert({ kind: 'notice', ...place, key: `notice ${place.sub}`, text });
   }
 
   /** An own message starts its way. @param {Send} send @param {number} timestamp */
@@ -300,8 +316,11 @@ class RowBuilder {
     switch (item.kind) {
       case 'message': {
         if (this.divider && item.sender !== this.user && isAfter(item, this.divider)) this.#divide();
-        return this.#message(this.#key(item), item.sender, item.content, item.timestamp, 'acknowledged');
+        const { sender, content, timestamp, deleted } = item;
+        const key = deleted ? `deleted ${item.key}` : this.#key(item);
+        return this.#message({ key, sender, content, timestamp, deleted: deleted === true, state: 'acknowledged' });
       }
+      case 'notice': return this.#note(item.key, item.text);
       case 'system': return this.#note(item.key, changesText(item.changes));
       case 'gap': return this.#note(item.key, 'Some messages are no longer kept.');
       case 'reset': return this.#note(item.key,
@@ -311,7 +330,8 @@ class RowBuilder {
 
   /** @param {Send} send @param {number} timestamp */
   pending(send, timestamp) {
-    this.#message(`own ${send.id}`, this.user, send.content, timestamp, send.state, send);
+    const { id, content, state } = send;
+    this.#message({ key: `own ${id}`, sender: this.user, content, timestamp, deleted: false, state, send });
   }
 
   /** An own message keeps its key on its way from pending to numbered. @param {MessageItem} item */
@@ -321,11 +341,9 @@ class RowBuilder {
     return `own ${id}`;
   }
 
-  /**
-   * @param {string} key @param {string} sender @param {any} content @param {number} timestamp
-   * @param {import('./roomcast.js').SendState} state @param {Send} [send]
-   */
-  #message(key, sender, content, timestamp, state, send) {
+  /** @param {Omit<MessageRow, 'kind' | 'own' | 'first'>} message */
+  #message(message) {
+    const { key, sender, timestamp } = message;
     const day = new Date(timestamp).toDateString();
     if (day !== this.#day) {
       this.rows.push({ kind: 'day', key: `day ${day} ${this.rows.length === 0 ? '' : key}`, timestamp });
@@ -333,7 +351,7 @@ class RowBuilder {
       this.#above = null;
     }
     const first = this.#above?.sender !== sender || timestamp - this.#above.timestamp > GROUP_MS;
-    this.rows.push({ kind: 'message', key, sender, own: sender === this.user, content, timestamp, first, state, send });
+    this.rows.push({ kind: 'message', ...message, own: sender === this.user, first });
     this.#above = { sender, timestamp };
   }
 
@@ -415,7 +433,12 @@ export class Model {
   /** Takes a page of history in, unless the log has started anew meanwhile. @param {Log} log @param {History} page */
   page(log, page) {
     if (page.epoch !== log.epoch) return;
-    for (const message of page.messages) this.conversation_of(message)?.add(message, this.user);
+    for (const message of page.messages) {
+      const conversation = this.conversation_of(message);
+      if (message.type === 'deleted') conversation?.erase(message);
+      else conversation?.add(message, this.user);
+      log.oldest = Math.min(log.oldest, message.seq_id);
+    }
     log.paged(page.more);
   }
 

@@ -45,8 +45,12 @@ const REQUEST_MS = 30_000;
  * @typedef {{ code: string, message: string, request?: string, id?: string, room_id?: string, to?: string,
  *   retryable: boolean, retry_after_ms?: number }} WireError
  * @typedef {{ type: 'message', room_id?: string, to?: string, seq_id: number, timestamp: number, sender: string,
- *   content: any, metadata?: any, id?: string }} Message
- * @typedef {{ room_id?: string, to?: string, epoch: string, messages: Message[], more: boolean }} History
+ *   content: any, metadata?: any, id?: string, deleted?: true }} Message  one that is `deleted` has no content
+ * @typedef {{ type: 'deleted', room_id: string, seq_id: number, deleted_seq_id: number, sender: string,
+ *   timestamp: number, id?: string }} Deleted
+ * @typedef {{ room_id?: string, to?: string, epoch: string, messages: (Message | Deleted)[], more: boolean }} History
+ * @typedef {{ request: string, room_id: string, user: string, until?: number }} Done
+ * @typedef {{ room: string, user: string, seconds?: number, reason?: string }} Order  `seconds` is for mutes and bans
  * @typedef {{ room_id: string, count: number, members?: string[] }} Presence
  * @typedef {{ room_id: string, epoch: string, seq_id: number, members: number, recovered?: boolean,
  *   reason?: string }} Joined
@@ -57,13 +61,16 @@ const REQUEST_MS = 30_000;
  * @property {LinkStatus} state      the connection changed its state
  * @property {any} welcome           the server's greeting: `user`, `session`, `limits`, …
  * @property {Joined} joined         a room is (again) joined
- * @property {{ room_id: string }} left
+ * @property {{ room_id: string, event?: 'kick' | 'ban', by?: string, reason?: string, until?: number }} left
+ *   `event` says that a moderator did it
  * @property {Message} message       once per message, in order within a room and within the inbox
+ * @property {Deleted} deleted       a message that was there is to be shown no more; in the order of the messages
  * @property {{ room_id?: string, to?: string, from_seq_id: number, to_seq_id: number, reason: string }} gap
  * @property {{ room_id?: string, to?: string, reason: string }} reset  a log could not be continued: numbers start
  *   anew and messages may be missing; `history` has what there is
  * @property {{ room_id?: string, to?: string, sender: string, content: any, timestamp: number }} signal
- * @property {{ event: string, room_id: string, sender: string, timestamp: number }} system
+ * @property {{ event: string, room_id: string, sender: string, timestamp: number, by?: string, reason?: string,
+ *   until?: number }} system
  * @property {Presence} presence
  * @property {Send} send             a send changed its state, or comes from an earlier page
  * @property {WireError} error       an error that belongs to no send and no request
@@ -197,6 +204,7 @@ export class Roomcast {
 
   /** Leaves a room; sends to it that have no answer fail with `left`. @param {string} room */
   leave(room) {
+    if (!this.#rooms.has(room)) return;
     this.#part(room, { code: 'left', message: `Left ${room}` });
     this.#link.write({ type: 'leave', room_id: room });
   }
@@ -249,6 +257,36 @@ export class Roomcast {
   /** Who is in a joined room. @param {string} room @returns {Promise<Presence>} */
   who(room) {
     return this.#request({ type: 'who', room_id: room });
+  }
+
+  /** Deletes a message: one's own, or any where one moderates. @param {string} room @param {number} seq_id */
+  delete(room, seq_id) {
+    return this.#request({ type: 'delete', room_id: room, seq_id });
+  }
+
+  /** Takes a user out of a room. @param {Order} order @returns {Promise<Done>} */
+  kick(order) {
+    return this.#moderate('kick', order);
+  }
+
+  /** Lets a user send nothing to a room. @param {Order} order @returns {Promise<Done>} */
+  mute(order) {
+    return this.#moderate('mute', order);
+  }
+
+  /** @param {Order} order @returns {Promise<Done>} */
+  unmute(order) {
+    return this.#moderate('unmute', order);
+  }
+
+  /** Takes a user out of a room, and keeps it out. @param {Order} order @returns {Promise<Done>} */
+  ban(order) {
+    return this.#moderate('ban', order);
+  }
+
+  /** @param {Order} order @returns {Promise<Done>} */
+  unban(order) {
+    return this.#moderate('unban', order);
   }
 
   /** Connects now: ends a pause, or tries again after the server refused. Does nothing while connected. */
@@ -306,13 +344,18 @@ export class Roomcast {
       case 'joined': return this.#joined(event);
       case 'message': return this.#message(event);
       case 'gap': return this.#gap(event);
-      case 'ack': return this.#acknowledge(event.id, event);
+      case 'deleted': return this.#deleted(event);
+      case 'left': return this.#left(event);
+      case 'done': return this.#answer(event.id)?.resolve(event);
+      case 'ack':
+        // The answer to a `delete` is one too.
+        this.#answer(event.id)?.resolve(event);
+        return this.#acknowledge(event.id, event);
       case 'history': return this.#history(event);
       case 'error': return this.#error(event);
       case 'presence':
         this.#answer(event.id)?.resolve(event);
         // An event as well, asked for or not.
-      case 'left':
       case 'signal':
       case 'system': return this.#emit(event.type, event);
     }
@@ -370,6 +413,24 @@ export class Roomcast {
     if (!copy || !this.#sent_ids.has(String(event.id))) this.#emit('message', event);
   }
 
+  /** @param {Deleted} event */
+  #deleted(event) {
+    const position = this.#log_of(event);
+    if (!position || (position.seq_id !== null && event.seq_id <= position.seq_id)) return;
+    position.seq_id = event.seq_id;
+    this.#heard(event.room_id, event.seq_id);
+    this.#emit('deleted', event);
+  }
+
+  /** Where a moderator did it, the room is not asked for again. @param {Events['left']} event */
+  #left(event) {
+    if (event.event !== undefined) {
+      const why = event.reason ? `: ${event.reason}` : '';
+      this.#part(event.room_id, { code: event.event, message: `Removed from ${event.room_id}${why}` });
+    }
+    this.#emit('left', event);
+  }
+
   /** @param {Events['gap']} event */
   #gap(event) {
     const position = this.#log_of(event);
@@ -382,6 +443,7 @@ export class Roomcast {
   /** @param {History & { id?: string }} event */
   #history(event) {
     for (const message of event.messages) {
+      if (message.type === 'deleted') continue;
       // What stands there has arrived, whatever became of its `ack`.
       if (message.sender === this.#user) this.#acknowledge(message.id, numbered(message, this.#user));
     }
@@ -442,6 +504,11 @@ export class Roomcast {
   }
 
   // ---- requests ---------------------------------------------------------------------------------------------------
+
+  /** @param {string} type @param {Order} order @returns {Promise<Done>} */
+  #moderate(type, { room, ...order }) {
+    return this.#request({ type, room_id: room, ...order });
+  }
 
   /** @param {object} command @returns {Promise<any>} */
   #request(command) {

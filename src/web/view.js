@@ -294,12 +294,13 @@ const senders = new WeakMap();
 const keys = new WeakMap();
 
 /** @param {MessageRow} row */
-function build_message({ sender, own, content, timestamp }) {
+function build_message({ sender, own, content, timestamp, deleted }) {
   const stamp = /** @type {HTMLTimeElement} */ (make('time', '', time.format(timestamp)));
   stamp.dateTime = new Date(timestamp).toISOString();
   stamp.title = full.format(timestamp);
   const node = make('li', own ? 'message own' : 'message', paint(make('span', 'avatar'), sender),
-    make('p', 'head', make('bdi', 'name', sender), stamp), build_content(content), make('p', 'status'));
+    make('p', 'head', make('bdi', 'name', sender), stamp), deleted ? make('p', 'text deleted', 'Message deleted') : build_content(content),
+    make('p', 'status'));
   senders.set(node, sender);
   return node;
 }

@@ -90,6 +90,7 @@ impl Client {
                 book.note(Event::Stalled { conn })
             }
             Action::Disconnect => self.disconnect(now_ms, book),
+            Action::Delete => self.delete(book),
         }
     }
 
@@ -275,6 +276,24 @@ impl Client {
         let text = format!("{{\"type\":\"who\",\"id\":\"{id}\",\"room_id\":\"{room}\"}}");
         let room = room.to_owned();
         self.ask(Some(id), Asked::Who { room }, text, book)
+    }
+
+    /// Wants a message to be deleted: rather a new one, maybe another's, maybe none.
+    fn delete(&mut self, book: &mut Book) -> Result<(), String> {
+        let room = self.some_room(book);
+        let head = self.positions.get(&room).map_or(0, |position| position.seq);
+        let seq = (head + 1).saturating_sub(self.rng.below(12) as u64);
+        self.delete_message(&room, seq, book)
+    }
+
+    /// Wants this message to be deleted.
+    pub fn delete_message(&mut self, room: &str, seq: u64, book: &mut Book) -> Result<(), String> {
+        let id = self.next_id("delete");
+        let text = format!(
+            "{{\"type\":\"delete\",\"id\":\"{id}\",\"room_id\":\"{room}\",\"seq_id\":{seq}}}"
+        );
+        let room = room.to_owned();
+        self.ask(Some(id), Asked::Delete { room, seq }, text, book)
     }
 
     fn wrong(&mut self, book: &mut Book) -> Result<(), String> {

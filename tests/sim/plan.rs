@@ -28,11 +28,12 @@ pub enum Action {
     Wrong,
     Stall,
     Disconnect,
+    Delete,
 }
 
 impl Action {
     /// Every action, in the order of the weights.
-    pub const ALL: [Action; 14] = [
+    pub const ALL: [Action; 15] = [
         Action::Join,
         Action::Leave,
         Action::Message,
@@ -47,6 +48,7 @@ impl Action {
         Action::Wrong,
         Action::Stall,
         Action::Disconnect,
+        Action::Delete,
     ];
 }
 
@@ -125,7 +127,7 @@ impl Plan {
             devices_per_user: 2,
             room_count: 1,
             hostile_count: 0,
-            weights: vec![2, 0, 20, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0],
+            weights: vec![2, 0, 20, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             activity: 1000,
             content_bytes_max: 14_000,
             burst_count: 40,
@@ -248,6 +250,8 @@ fn weights(rng: &mut Rng) -> Vec<u32> {
     // Without these nothing happens at all.
     weights[0] = weights[0].max(2);
     weights[2] = weights[2].max(2);
+    // Who looks back deletes as well.
+    weights.push(weights[7]);
     weights
 }
 

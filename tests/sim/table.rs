@@ -7,7 +7,7 @@ use crate::planted::Planted;
 use crate::rng::Rng;
 use roomcast::hub::Restored;
 use roomcast::log::{
-    Copy, Draft, Entry, First, Head, Note, Opened, Owed, Reader, Span, Table, TableError,
+    Copy, Draft, Entry, First, Head, Note, Opened, Owed, Reader, Span, Table, TableError, What,
 };
 use roomcast::room::{Key, Space};
 use roomcast::users::SecretHash;
@@ -37,8 +37,9 @@ pub struct DiskFaults {
 }
 
 /// A message as it is kept.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Stored {
+    pub what: What,
     pub unix_ms: u64,
     pub client: u64,
     pub dedupe: Option<u128>,
@@ -427,6 +428,8 @@ impl Image {
                     log.confirmed = log.confirmed.max(seq);
                 }
             }
+            // Nobody is muted or banned in the simulation.
+            Note::Sanction { .. } | Note::Lift { .. } => {}
         }
     }
 }
@@ -469,6 +472,11 @@ impl StoredLog {
         if let Some(dedupe) = stored.dedupe {
             self.ids.insert(dedupe, (seq, stored.unix_ms));
         }
+        if let What::Deletion(deleted) = stored.what
+            && let Some(entry) = self.entries.get_mut(&deleted)
+        {
+            *entry = Rc::new(entry.tombstone());
+        }
         self.entries.insert(seq, stored);
     }
 }
@@ -481,6 +489,7 @@ impl Stored {
             id,
             content,
             metadata,
+            what,
         } = entry.draft;
         Stored {
             unix_ms: entry.unix_ms,
@@ -491,6 +500,18 @@ impl Stored {
             id: id.map(str::to_owned),
             content: content.to_owned(),
             metadata: metadata.map(str::to_owned),
+            what,
+        }
+    }
+
+    /// What is left when it is deleted.
+    fn tombstone(&self) -> Stored {
+        Stored {
+            what: What::Deleted,
+            id: None,
+            content: "null".to_owned(),
+            metadata: None,
+            ..self.clone()
         }
     }
 
@@ -502,6 +523,7 @@ impl Stored {
             client: self.client,
             copy: Copy::None,
             draft: Draft {
+                what: self.what,
                 sender: &self.sender,
                 to: self.to.as_deref(),
                 id: self.id.as_deref(),

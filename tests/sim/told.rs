@@ -49,6 +49,8 @@ pub struct Message {
     pub metadata: Option<String>,
     /// The sender's `id`.
     pub id: Option<String>,
+    /// Whether it is only a tombstone: then it has no content, and may have no time.
+    pub is_deleted: bool,
 }
 
 /// One event of the server.
@@ -153,6 +155,8 @@ struct Fields<'a> {
     to_seq_id: Option<u64>,
     code: Option<serde_json::Value>,
     request: Option<String>,
+    deleted: Option<bool>,
+    deleted_seq_id: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -190,7 +194,7 @@ fn tell(fields: Fields<'_>) -> Option<Told> {
             room: fields.room_id?,
             id,
         },
-        "message" => Told::Message(message(fields)?),
+        "message" | "deleted" => Told::Message(message(fields)?),
         "ack" => Told::Ack {
             to: log(&fields)?,
             seq: fields.seq_id?,
@@ -259,16 +263,36 @@ fn welcome(fields: Fields<'_>) -> Option<Told> {
     })
 }
 
+/// A message, a tombstone, or a deletion, which counts as a message that says so.
 fn message(fields: Fields<'_>) -> Option<Message> {
+    let is_deleted = fields.deleted == Some(true);
+    let is_bare = fields.content.is_none() && fields.metadata.is_none();
+    if (is_deleted || fields.deleted_seq_id.is_some()) && !is_bare {
+        return None;
+    }
+    let content = match fields.deleted_seq_id {
+        Some(seq) => deletion(seq, fields.id.as_deref()),
+        None if is_deleted => String::new(),
+        None => fields.content?.get().to_owned(),
+    };
     Some(Message {
         to: log(&fields)?,
         seq: fields.seq_id?,
-        timestamp: fields.timestamp?,
+        timestamp: match is_deleted {
+            true => fields.timestamp.unwrap_or(0),
+            false => fields.timestamp?,
+        },
         sender: fields.sender?,
-        content: fields.content?.get().to_owned(),
+        content,
         metadata: fields.metadata.map(|metadata| metadata.get().to_owned()),
         id: fields.id,
+        is_deleted,
     })
+}
+
+/// What stands for the content of a deletion.
+pub fn deletion(seq: u64, id: Option<&str>) -> String {
+    format!("deletion of {seq} as {id:?}")
 }
 
 /// The log that the event names; there is never more than one.

@@ -879,3 +879,48 @@ describe('the rest', () => {
     assert.equal(all.page.listeners, 0);
   });
 });
+
+describe('moderation', () => {
+  const deleted = (seq_id, deleted_seq_id) =>
+    ({ type: 'deleted', room_id: 'lobby', seq_id, deleted_seq_id, sender: 'bob', timestamp: seq_id });
+
+  test('a deletion has its place among the messages, and is told once', () => {
+    const all = inLobby();
+    all.last().say(message(11), deleted(12, 11), deleted(12, 11));
+    assert.deepEqual(all.seen('deleted').map((event) => event.deleted_seq_id), [11]);
+    const socket = reconnect(all);
+    assert.deepEqual(socket.of('join')[0].since, { epoch: 'e1', seq_id: 12 });
+    socket.say({ ...LOBBY, seq_id: 13, recovered: true }, deleted(12, 11), message(13));
+    assert.equal(all.seen('deleted').length, 1);
+    assert.deepEqual(seqs(all.seen), [11, 13]);
+  });
+
+  test('commands are answered, or refused', async () => {
+    const all = inLobby();
+    const [gone, banned] = [all.chat.delete('lobby', 7), all.chat.ban({ room: 'lobby', user: 'eve', seconds: 60, reason: 'spam' })];
+    const [ask] = all.last().of('delete');
+    assert.deepEqual([ask.room_id, ask.seq_id], ['lobby', 7]);
+    const [order] = all.last().of('ban');
+    assert.deepEqual([order.room_id, order.user, order.seconds, order.reason], ['lobby', 'eve', 60, 'spam']);
+    all.last().say({ type: 'ack', id: ask.id, room_id: 'lobby', seq_id: 11, timestamp: 1, durable: true });
+    all.last().say({ type: 'done', request: 'ban', room_id: 'lobby', user: 'eve', until: 5, id: order.id });
+    assert.equal((await gone).seq_id, 11);
+    assert.equal((await banned).until, 5);
+    const kicked = all.chat.kick({ room: 'lobby', user: 'eve' });
+    const { id } = all.last().of('kick')[0];
+    all.last().say({ type: 'error', id, code: 'forbidden', message: 'no', request: 'kick', room_id: 'lobby', retryable: false });
+    await assert.rejects(kicked, { code: 'forbidden' });
+  });
+
+  test('a room that one was removed from is not joined again', async () => {
+    const all = inLobby();
+    const send = all.chat.send({ room: 'lobby', content: 'x' });
+    all.last().say({ type: 'left', room_id: 'lobby', epoch: 'e1', seq_id: 10, members: 1, event: 'kick', by: 'mod', reason: 'loud' });
+    await assert.rejects(send.acknowledged, { code: 'kick' });
+    assert.equal(all.seen('left')[0].reason, 'loud');
+    assert.deepEqual(all.chat.rooms, []);
+    assert.deepEqual(reconnect(all).of('join'), []);
+    all.chat.leave('lobby');
+    assert.deepEqual(all.last().of('leave'), []);
+  });
+});

@@ -25,6 +25,40 @@ const kinds = (conversation) => conversation.rows('ada').map((row) => row.kind);
 const contents = (conversation) => conversation.rows('ada').flatMap((row) => row.content ?? []);
 const notes = (conversation) => conversation.rows('ada').flatMap((row) => (row.kind === 'note' ? row.text : []));
 
+describe('deleted messages', () => {
+  const deleted = (seq_id, deleted_seq_id) =>
+    ({ type: 'deleted', room_id: 'lobby', seq_id, deleted_seq_id, timestamp: NOON, sender: 'mod' });
+  const rows = (room) => room.rows('ada').filter((row) => row.kind === 'message').map((row) => [row.content, row.deleted]);
+
+  test('stay as such, whether they are deleted here or came so', () => {
+    const { model, room, say, load } = lobby({ epoch: 'e1', seq_id: 3 });
+    load([message(1), message(2, { content: undefined, deleted: true }), message(3)]);
+    const before = room.rows('ada').map((row) => row.key);
+    room.erase(deleted(4, 3));
+    say(message(5));
+    assert.deepEqual(rows(room), [['m1', false], [undefined, true], [undefined, true], ['m5', false]]);
+    assert.ok(!before.includes(room.rows('ada').at(-2).key), 'it is drawn anew');
+    assert.equal(room.log.head, 5);
+    assert.equal(model.conversation_of(deleted(4, 3)), room);
+  });
+
+  test('a page may hold deletions', () => {
+    const { room, load } = lobby({ epoch: 'e1', seq_id: 4 });
+    load([message(2), deleted(3, 2), message(4)], true);
+    assert.deepEqual(rows(room), [[undefined, true], ['m4', false]]);
+    assert.equal(room.log.oldest, 2);
+  });
+
+  test('a notice stands where it happened', () => {
+    const { room, say } = lobby();
+    say(message(1));
+    room.notice('eve was removed by mod.');
+    say(message(2));
+    assert.deepEqual(kinds(room).slice(-3), ['message', 'note', 'message']);
+    assert.deepEqual(notes(room), ['eve was removed by mod.']);
+  });
+});
+
 describe('own messages', () => {
   test('that were not confirmed are counted where they belong, until they are', () => {
     const { model, room } = lobby();

@@ -19,7 +19,7 @@ export function setup({ random = () => 0.999, clock = new FakeClock(), ...option
     network: page, indexedDB: null, ...options,
   });
   const events = [];
-  for (const type of ['state', 'welcome', 'joined', 'left', 'message', 'gap', 'reset', 'signal', 'system', 'presence',
+  for (const type of ['state', 'welcome', 'joined', 'left', 'message', 'deleted', 'gap', 'reset', 'signal', 'system', 'presence',
     'send', 'error']) chat.on(type, (event) => events.push({ ...event, on: type }));
   const seen = (type) => events.filter((event) => event.on === type);
   const last = () => sockets[sockets.length - 1];

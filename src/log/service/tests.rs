@@ -1,4 +1,4 @@
-use super::super::{Draft, First, Note, Reader};
+use super::super::{Draft, First, Note, Reader, What};
 use super::*;
 
 const LOG: Slot = Slot {
@@ -182,6 +182,7 @@ impl Table for Shelf {
 
 fn draft<'a>(sender: &'a str, to: Option<&'a str>) -> Draft<'a> {
     Draft {
+        what: What::Message,
         sender,
         to,
         id: None,

@@ -116,6 +116,8 @@ fn memberships(text: &str) -> [Row; 5] {
                 epoch: text,
                 seq_id: 0,
                 members: 0,
+                event: None,
+                measure: Measure::default(),
                 id,
             }
             .encode(out)
@@ -293,6 +295,7 @@ fn notices(text: &str) -> [Row; 5] {
                 room_id: text,
                 sender: text,
                 timestamp: 5,
+                measure: Measure::default(),
             }
             .encode(out)
         })

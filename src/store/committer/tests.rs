@@ -5,7 +5,7 @@ use crate::hashing::HashKey;
 use crate::limits::UNCOMMITTED_BYTES_MAX;
 use crate::log::{
     Answers, Draft, Entry, First, Head, LogPort, Note, Opened, Outcome, Owed, Reader, Request,
-    Span, Submission,
+    Span, Submission, What,
 };
 use crate::room::{Connection, Space};
 use crate::slots::Slot;
@@ -197,6 +197,7 @@ impl Scene {
 
     fn send(&mut self, id: u128, content: &str) {
         let draft = Draft {
+            what: What::Message,
             sender: "ann",
             to: None,
             id: None,

@@ -1,6 +1,6 @@
 //! One connection of the chat protocol, as its client may understand it.
 
-use super::logs::Logs;
+use super::logs::{Gone, Logs};
 use super::reader::Reader;
 use super::{Asked, Conn, Excuses, Since};
 use crate::told::{Log, Message, Position, Told};
@@ -13,6 +13,8 @@ struct Open {
     asked: Asked,
     /// The room that it is about was being joined, or was joined.
     expects_member: bool,
+    /// Messages of the log that were known to be deleted.
+    gone: Gone,
 }
 
 /// See the [module](self).
@@ -108,7 +110,9 @@ impl Chat {
                 true
             }
             Asked::Leave { room } => self.wishes.insert(room.clone(), false) == Some(true),
-            Asked::Who { room } => self.wishes.get(room) == Some(&true),
+            Asked::Who { room } | Asked::Delete { room, .. } => {
+                self.wishes.get(room) == Some(&true)
+            }
             Asked::Message { to, .. }
             | Asked::Signal { to, .. }
             | Asked::History { of: to, .. } => {
@@ -134,6 +138,9 @@ impl Chat {
                 // It has no answer but an error.
                 return;
             }
+            Asked::Delete { room, seq } => {
+                logs.deletes(self.conn, &user, &Log::Room(room.clone()), *seq, id);
+            }
             Asked::Hello
             | Asked::Join { .. }
             | Asked::Leave { .. }
@@ -141,10 +148,22 @@ impl Chat {
             | Asked::Who { .. }
             | Asked::Wrong { .. } => {}
         }
+        let gone = match asked {
+            Asked::Join { room, .. } => logs.gone(&Log::Room(room.clone())),
+            Asked::History { of, .. } => logs.gone(of),
+            Asked::Hello
+            | Asked::Leave { .. }
+            | Asked::Message { .. }
+            | Asked::Signal { .. }
+            | Asked::Who { .. }
+            | Asked::Delete { .. }
+            | Asked::Wrong { .. } => Gone::default(),
+        };
         self.open.push(Open {
             id: id.map(str::to_owned),
             asked: asked.clone(),
             expects_member,
+            gone,
         });
     }
 
@@ -289,7 +308,8 @@ impl Chat {
         };
         let is_it =
             |asked: &Asked| matches!(asked, Asked::Join { room: other, .. } if other == room);
-        let Asked::Join { since, echo, .. } = self.close(id.as_deref(), is_it)? else {
+        let Open { asked, gone, .. } = self.close_open(id.as_deref(), is_it)?;
+        let Asked::Join { since, echo, .. } = asked else {
             return Ok(());
         };
         let log = Log::Room(room.clone());
@@ -322,7 +342,8 @@ impl Chat {
             return Err("nobody is in it".to_owned());
         }
         self.epochs.insert(room.clone(), head.epoch.clone());
-        let reader = Reader::after(self.conn, log, &head.epoch, after, !echo);
+        let mut reader = Reader::after(self.conn, log, &head.epoch, after, !echo);
+        reader.gone = gone;
         self.rooms.insert(room.clone(), reader);
         Ok(())
     }
@@ -343,6 +364,7 @@ impl Chat {
         let reader = self.reader(&log)?;
         let epoch = reader.epoch.clone();
         reader.took(message.seq, logs)?;
+        reader.gone.check(&epoch, message)?;
         logs.seen(&log, &epoch, message, bytes)
     }
 
@@ -375,10 +397,11 @@ impl Chat {
         id: Option<&str>,
         logs: &mut Logs,
     ) -> Result<(), String> {
-        self.close(
-            id,
-            |asked| matches!(asked, Asked::Message { to: other, .. } if other == to),
-        )?;
+        self.close(id, |asked| match (asked, to) {
+            (Asked::Message { to: other, .. }, to) => other == to,
+            (Asked::Delete { room, .. }, Log::Room(other)) => room == other,
+            _ => false,
+        })?;
         let (Some(id), Some(user)) = (id, &self.user) else {
             return Ok(());
         };
@@ -412,12 +435,13 @@ impl Chat {
         };
         let is_it =
             |asked: &Asked| matches!(asked, Asked::History { of: other, .. } if other == of);
+        let Open { asked, gone, .. } = self.close_open(id.as_deref(), is_it)?;
         let Asked::History {
             before,
             after,
             limit,
             ..
-        } = self.close(id.as_deref(), is_it)?
+        } = asked
         else {
             return Ok(());
         };
@@ -436,6 +460,7 @@ impl Chat {
             if log != *of {
                 return Err("a message of another log".to_owned());
             }
+            gone.check(epoch, message)?;
             let bytes = message.content.len();
             logs.seen(of, epoch, message, bytes)?;
         }
@@ -516,11 +541,16 @@ impl Chat {
     fn is_right(&self, open: &Open, code: &str, logs: &Logs, excuses: &Excuses) -> bool {
         match (&open.asked, code) {
             (Asked::Wrong { codes }, _) => codes.contains(&code),
-            (Asked::Message { .. } | Asked::History { .. }, "storage") => excuses.failing_disk,
+            (Asked::Message { .. } | Asked::History { .. } | Asked::Delete { .. }, "storage") => {
+                excuses.failing_disk
+            }
+            // It was not a message, or another's, or is deleted already.
+            (Asked::Delete { .. }, "bad_field" | "forbidden") => true,
             (
                 Asked::Message {
                     to: Log::Room(_), ..
-                },
+                }
+                | Asked::Delete { .. },
                 "overloaded",
             ) => excuses.slow_disk || excuses.failing_disk,
             (Asked::Join { .. }, "too_many_rooms") => excuses.few_rooms,
@@ -540,6 +570,7 @@ impl Chat {
             (
                 Asked::Leave { room }
                 | Asked::Who { room }
+                | Asked::Delete { room, .. }
                 | Asked::Message {
                     to: Log::Room(room),
                     ..
@@ -556,6 +587,14 @@ impl Chat {
 
     /// Takes the command that is answered: one that may well be, where the same was asked more than once.
     fn close(&mut self, id: Option<&str>, is_it: impl Fn(&Asked) -> bool) -> Result<Asked, String> {
+        self.close_open(id, is_it).map(|open| open.asked)
+    }
+
+    fn close_open(
+        &mut self,
+        id: Option<&str>,
+        is_it: impl Fn(&Asked) -> bool,
+    ) -> Result<Open, String> {
         let same = |open: &Open| open.id.as_deref() == id && is_it(&open.asked);
         let place = self
             .open
@@ -563,6 +602,6 @@ impl Chat {
             .position(|open| same(open) && open.expects_member);
         let place = place.or_else(|| self.open.iter().position(same));
         let place = place.ok_or_else(|| "nothing was asked".to_owned())?;
-        Ok(self.open.remove(place).asked)
+        Ok(self.open.remove(place))
     }
 }

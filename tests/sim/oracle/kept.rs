@@ -2,7 +2,8 @@
 
 use super::logs::{Life, Logs};
 use crate::table::{Image, Stored, StoredLog};
-use crate::told::Log;
+use crate::told::{Log, deletion};
+use roomcast::log::What;
 use roomcast::room::{Key, Space};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,10 +27,17 @@ fn check_log(key: &Key, stored: &StoredLog, logs: &Logs) -> Result<(), String> {
     }
     let mut seqs = BTreeMap::new();
     for (seq, entry) in &stored.entries {
-        if let Some(before) = seqs.insert(&entry.content, seq) {
+        if entry.what == What::Deleted {
+            let mut entries = stored.entries.values();
+            if !entries.any(|entry| entry.what == What::Deletion(*seq)) {
+                return Err(format!("{seq} was deleted by nothing"));
+            }
+            continue;
+        }
+        if let Some(before) = seqs.insert(content(entry), seq) {
             return Err(format!("{before} and {seq} are the same: {entry:?}"));
         }
-        let sending = logs.sendings.get(&entry.content);
+        let sending = logs.sendings.get(&content(entry));
         let sending = sending.ok_or_else(|| format!("nobody sent {entry:?}"))?;
         let is_it = match &sending.to {
             Log::Room(room) => key.space == Space::Chat && *key.name == **room,
@@ -72,11 +80,12 @@ fn check_life(image: &Image, log: &Log, epoch: &str, life: &Life) -> Result<(), 
     for (seq, fact) in &life.facts {
         let message = &fact.message;
         let is_it = |entry: &&Stored| {
-            entry.sender == message.sender
-                && entry.content == message.content
+            let is_same = content(entry) == message.content
                 && entry.metadata == message.metadata
-                && entry.id == message.id
+                && entry.id == message.id;
+            entry.sender == message.sender
                 && entry.unix_ms == message.timestamp
+                && (is_same || entry.what == What::Deleted)
         };
         find(stored, *seq)
             .filter(is_it)
@@ -85,7 +94,7 @@ fn check_life(image: &Image, log: &Log, epoch: &str, life: &Life) -> Result<(), 
     for (seq, given) in &life.given {
         let is_it = |entry: &&Stored| {
             entry.sender == given.user
-                && entry.id.as_ref() == Some(&given.id)
+                && (entry.id.as_ref() == Some(&given.id) || entry.what == What::Deleted)
                 && entry.unix_ms == given.timestamp
         };
         find(stored, *seq)
@@ -93,6 +102,14 @@ fn check_life(image: &Image, log: &Log, epoch: &str, life: &Life) -> Result<(), 
             .ok_or_else(|| format!("{seq} was acknowledged as {given:?}"))?;
     }
     Ok(())
+}
+
+/// The content as the clients know it.
+fn content(entry: &Stored) -> String {
+    match entry.what {
+        What::Message | What::Deleted => entry.content.clone(),
+        What::Deletion(seq) => deletion(seq, entry.id.as_deref()),
+    }
 }
 
 fn find(stored: &StoredLog, seq: u64) -> Option<&Stored> {

@@ -1,7 +1,7 @@
 //! Everything that was ever sent, and what each number of each log was seen to mean.
 
 use super::{Conn, Excuses};
-use crate::told::{Log, Message};
+use crate::told::{Log, Message, deletion};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Room that a message needs besides its content, in bytes, where only its `ack` was seen.
@@ -18,6 +18,8 @@ pub(super) struct Sending {
     id: Option<String>,
     metadata: Option<String>,
     is_signal: bool,
+    /// Of a deletion: which message.
+    pub deletes: Option<u64>,
     conns: BTreeSet<Conn>,
 }
 
@@ -44,7 +46,24 @@ pub(super) struct Life {
     pub given: BTreeMap<u64, Given>,
     by_content: BTreeMap<String, u64>,
     by_id: BTreeMap<(String, String), u64>,
+    /// Messages of which the deletion was seen.
+    deleted: BTreeSet<u64>,
     pub head: u64,
+}
+
+/// Messages that were seen to be deleted, by epoch and number.
+#[derive(Clone, Debug, Default)]
+pub struct Gone(BTreeSet<(String, u64)>);
+
+impl Gone {
+    /// Sees to it that nothing of them comes back.
+    pub fn check(&self, epoch: &str, message: &Message) -> Result<(), String> {
+        let is_gone = || self.0.contains(&(epoch.to_owned(), message.seq));
+        match !message.is_deleted && is_gone() {
+            true => Err(format!("{message:?} was deleted, and came back")),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What is known of a user.
@@ -106,6 +125,7 @@ impl Logs {
             id: id.map(str::to_owned),
             metadata: metadata.map(str::to_owned),
             is_signal,
+            deletes: None,
             conns: BTreeSet::new(),
         });
         sending.conns.insert(conn);
@@ -117,6 +137,15 @@ impl Logs {
         }
     }
 
+    /// A user wants a message to be deleted.
+    pub fn deletes(&mut self, conn: Conn, user: &str, to: &Log, seq: u64, id: Option<&str>) {
+        let content = deletion(seq, id);
+        self.sent(conn, user, (to, &content), None, id, false);
+        if let Some(sending) = self.sendings.get_mut(&content) {
+            sending.deletes = Some(seq);
+        }
+    }
+
     /// A message was seen in a log, in so many bytes.
     pub fn seen(
         &mut self,
@@ -125,12 +154,16 @@ impl Logs {
         message: &Message,
         bytes: usize,
     ) -> Result<(), String> {
-        self.check_sending(message)?;
+        if message.is_deleted {
+            return self.seen_deleted(log, epoch, message);
+        }
+        let deleted = self.check_sending(message)?;
         let life = self
             .lives
             .entry((log.clone(), epoch.to_owned()))
             .or_default();
         life.head = life.head.max(message.seq);
+        life.deleted.extend(deleted);
         if let Some(fact) = life.facts.get(&message.seq) {
             if fact.message != *message {
                 return Err(format!(
@@ -166,7 +199,38 @@ impl Logs {
         Ok(())
     }
 
-    fn check_sending(&self, message: &Message) -> Result<(), String> {
+    /// A tombstone was seen in a log.
+    fn seen_deleted(&mut self, log: &Log, epoch: &str, message: &Message) -> Result<(), String> {
+        let is_it = |sending: &Sending| sending.to == *log && sending.deletes == Some(message.seq);
+        if !self.sendings.values().any(is_it) {
+            return Err("nobody wanted it to be deleted".to_owned());
+        }
+        let life = self.lives.entry((log.clone(), epoch.to_owned()));
+        let life = life.or_default();
+        life.head = life.head.max(message.seq);
+        let Some(fact) = life.facts.get(&message.seq) else {
+            return Ok(());
+        };
+        let before = &fact.message;
+        let is_time = message.timestamp == 0 || message.timestamp == before.timestamp;
+        match before.sender == message.sender && is_time {
+            true => Ok(()),
+            false => Err(format!("it was {before:?}")),
+        }
+    }
+
+    /// Messages of a log of which someone has seen the deletion.
+    pub fn gone(&self, log: &Log) -> Gone {
+        let lives = self.lives.iter().filter(|((other, _), _)| other == log);
+        let gone = lives.flat_map(|((_, epoch), life)| {
+            let seqs = life.deleted.iter();
+            seqs.map(|seq| (epoch.clone(), *seq))
+        });
+        Gone(gone.collect())
+    }
+
+    /// Gives the number of the message that it deletes, if it does.
+    fn check_sending(&self, message: &Message) -> Result<Option<u64>, String> {
         let Some(sending) = self.sendings.get(&message.content) else {
             return Err("nobody sent this content".to_owned());
         };
@@ -176,7 +240,7 @@ impl Logs {
             && sending.id == message.id
             && sending.metadata == message.metadata;
         if is_it {
-            Ok(())
+            Ok(sending.deletes)
         } else {
             Err(format!("it was sent as {sending:?}"))
         }

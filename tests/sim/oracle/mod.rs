@@ -80,6 +80,10 @@ pub enum Asked {
     Who {
         room: String,
     },
+    Delete {
+        room: String,
+        seq: u64,
+    },
     /// Something that is refused with one of these codes.
     Wrong {
         codes: &'static [&'static str],

@@ -1,7 +1,7 @@
 //! One connection's place in one log.
 
 use super::Conn;
-use super::logs::Logs;
+use super::logs::{Gone, Logs};
 use crate::told::Log;
 
 /// See the [module](self).
@@ -17,6 +17,8 @@ pub struct Reader {
     skips_own: bool,
     /// Something has come.
     has_begun: bool,
+    /// Messages that were known to be deleted when it asked for them.
+    pub gone: Gone,
 }
 
 impl Reader {
@@ -30,6 +32,7 @@ impl Reader {
             is_open: false,
             skips_own,
             has_begun: false,
+            gone: Gone::default(),
         }
     }
 
