@@ -126,6 +126,16 @@ counters! {
     Counter storage_stalled_total;
     /// Chunks of logs that were read for members that fell off the tail.
     Counter chunks_total;
+    /// TLS handshakes that ended well.
+    Counter tls_handshakes_total;
+    /// TLS handshakes that went on from an earlier session.
+    Counter tls_resumed_total;
+    /// TLS handshakes that were broken or left, and sessions that were broken.
+    Counter tls_failed_total;
+    /// TLS handshakes that took too long.
+    Counter tls_handshake_timeouts_total;
+    /// Bytes encrypted for sockets that are full.
+    Gauge tls_held_bytes;
     /// Times that accepting paused for want of descriptors.
     Counter accept_paused_total;
     /// Turns of the event loop.

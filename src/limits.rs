@@ -83,6 +83,21 @@ pub const ADMIN_ROW_COUNT_MAX: usize = 1_000;
 /// Connections over `connection_count_max` that are told so by a `503` at the same time; more are closed at once.
 pub const TURNED_AWAY_COUNT_MAX: u32 = 64;
 
+/// Steps of TLS handshakes in one turn of a shard; the other connections with a handshake are not read until the next.
+/// A whole handshake is two or three.
+pub const TLS_HANDSHAKE_STEPS_PER_TURN: u32 = 8;
+/// What may have come of a TLS connection that is no whole record or handshake message yet, in bytes; more breaks it off.
+pub const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
+/// Most plain bytes of one TLS record (RFC 8446, 5.1).
+pub const TLS_RECORD_BYTES_MAX: usize = 16 * 1024;
+/// The same after the socket was full: what is left of a record is kept with its connection.
+pub const TLS_RECORD_BYTES_SLOW: usize = 4 * 1024;
+/// Bytes that are to be sent before a TLS handshake is over, which are refusals alone.
+pub const TLS_EARLY_BYTES_MAX: usize = 4 * 1024;
+/// Time between two looks at the files of certificates and keys, in milliseconds. They are read when two looks have
+/// found the same change.
+pub const RELOAD_CHECK_MS: u64 = 2_000;
+
 /// Connections that wait in a listener's queue until they are accepted.
 pub const BACKLOG_COUNT: i32 = 4096;
 /// Pause of a listener that could not accept for want of descriptors or memory, in milliseconds.
@@ -205,7 +220,8 @@ pub struct Limits {
     pub tail_bytes_max: usize,
     /// Memory for all logs together, in bytes; each shard takes its part.
     pub log_bytes_max: usize,
-    /// Memory held only for the sake of peers that stopped reading in the middle of a frame, in bytes, per shard.
+    /// Memory held only for the sake of peers that stopped reading in the middle of a frame, in bytes, per shard; and as
+    /// much again for those that did so in the middle of a TLS record.
     pub stalled_bytes_max: usize,
     /// Interval of WebSocket pings; silence for two of them closes.
     pub heartbeat_ms: u32,
@@ -255,6 +271,9 @@ impl Default for Limits {
 const _: () = {
     assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX);
     assert!(HEAD_BYTES_MAX <= READ_BYTES);
+    // Beside the longest start of a record there is room to read on, and a whole record fits (RFC 5246, 6.2.3).
+    assert!(TLS_PARTIAL_BYTES_MAX < READ_BYTES);
+    assert!(TLS_PARTIAL_BYTES_MAX >= TLS_RECORD_BYTES_MAX + 2048 + 5);
     assert!(CREDIT_BYTES <= MAIL_BYTES_MAX as u64);
     assert!(HISTORY_COUNT_DEFAULT <= HISTORY_COUNT_MAX);
     assert!(SESSION_BYTES_MIN < SESSION_BYTES_MAX);

@@ -66,11 +66,16 @@ fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
             stopper.stop();
         }
     };
-    signals::watch(stop)?;
+    signals::watch(stop, server.reloader())?;
     if let Some(address) = server.admin_address() {
         log::info!("admin on http://{address}");
     }
-    print(&format!("listening on http://{}\n", server.address()));
+    let scheme = if config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    print(&format!("listening on {scheme}://{}\n", server.address()));
     let counters = server.join()?;
     log::info!(
         "stopped; connections: {}, messages: {}, connections cut by the deadline: {}",

@@ -74,6 +74,25 @@ pub fn render(out: &mut String, total: &Counters, about: &About) {
     }
 }
 
+/// Appends how often something was read again and taken, and how often it was refused.
+pub fn render_reloads(out: &mut String, (taken, refused): (u64, u64)) {
+    let rows = [
+        (
+            "roomcast_reloads_total",
+            "Times that a certificate or keys were read again and taken.",
+            taken,
+        ),
+        (
+            "roomcast_reload_failures_total",
+            "Times that a certificate or keys were read again and refused.",
+            refused,
+        ),
+    ];
+    for (name, help, count) in rows {
+        metric(out, name, "", Kind::Counter, help, count);
+    }
+}
+
 /// Appends what the store has counted.
 pub fn render_store(out: &mut String, desk: &Desk) {
     let figures = &desk.figures;

@@ -1,6 +1,7 @@
 //! One connection's life: HTTP, then WebSocket, then the end. State only; the [`engine`](crate::engine) moves it.
 
 use crate::http::Scan;
+use crate::slots::Slot;
 use crate::timers::Tick;
 use crate::ws::Protocol;
 use crate::ws::frame::{self, Opcode};
@@ -9,8 +10,11 @@ use std::ops::Range;
 /// What became of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// So many bytes, at least one, are in the buffer.
+    /// So many bytes are in the buffer: fewer than it holds mean that the socket has no more now. None where what came
+    /// is not whole yet.
     Bytes(usize),
+    /// So many bytes, perhaps none, and there may be more at once: the socket will not say so again.
+    Part(usize),
     /// Nothing now; the socket will say when there is more.
     Blocked,
     /// Nothing of the connection's own: the proxy in front says where it comes from. There may be more at once.
@@ -21,6 +25,10 @@ pub enum Received {
     Malformed,
     /// The connection is broken.
     Failed,
+    /// The other side broke the rules of the layer below, and was told so there. Nothing more comes of it.
+    Broken,
+    /// The other side speaks without the layer below. What is sent now goes out in the clear; nothing more comes of it.
+    Misused,
 }
 
 /// What became of a write.
@@ -28,6 +36,9 @@ pub enum Received {
 pub enum Sent {
     /// So many bytes were taken: fewer than were given means that the socket is full now.
     Bytes(usize),
+    /// So many bytes were taken, perhaps all, of which the socket holds some: it is full now, and goes on with them by
+    /// [`Socket::flush`].
+    Held(usize),
     /// Nothing was taken; the socket will say when it can take more.
     Blocked,
     /// The connection is broken.
@@ -36,14 +47,36 @@ pub enum Sent {
 
 /// A stream socket that never blocks.
 pub trait Socket {
+    /// What the sockets of a shard have in common.
+    type Common: Default;
+
     /// Reads what has come, at most the buffer's size.
-    fn recv(&mut self, into: &mut [u8]) -> Received;
+    fn recv(&mut self, common: &mut Self::Common, into: &mut [u8]) -> Received;
 
     /// Writes as much as fits.
-    fn send(&mut self, bytes: &[u8]) -> Sent;
+    fn send(&mut self, common: &mut Self::Common, bytes: &[u8]) -> Sent;
+
+    /// Goes on with what it holds, once it can take bytes again. `Bytes` where it holds nothing any more.
+    fn flush(&mut self, _common: &mut Self::Common) -> Sent {
+        Sent::Bytes(0)
+    }
+
+    /// Bytes that it took and has yet to send, see [`Sent::Held`].
+    fn held_bytes(&self, _common: &Self::Common) -> usize {
+        0
+    }
+
+    /// Of all sockets of a shard that hold bytes, the one that has held some for longest, where they hold too much
+    /// together. It is told once.
+    fn overdue(_common: &mut Self::Common) -> Option<Slot> {
+        None
+    }
 
     /// Says that nothing more is sent.
-    fn shutdown(&mut self);
+    fn shutdown(&mut self, common: &mut Self::Common);
+
+    /// Gives back what it has of the common, before it is dropped.
+    fn free(&mut self, _common: &mut Self::Common) {}
 
     /// Where the other side is.
     fn address(&self) -> Option<std::net::IpAddr>;
@@ -330,9 +363,9 @@ pub struct Peer<S> {
     pub marks: Marks,
 }
 
-// With the index of its slot and what the hub knows of it, an idle connection stays within 96 bytes.
+// With the index of its slot, a socket of 8 bytes, and what the hub knows of it, an idle connection stays within 96.
 const _: () =
-    assert!(size_of::<(u32, Peer<u32>)>() + size_of::<Option<crate::hub::Client>>() <= 96);
+    assert!(size_of::<(u32, Peer<[u32; 2]>)>() + size_of::<Option<crate::hub::Client>>() <= 96);
 
 impl<S> Peer<S> {
     /// A connection that was just accepted.

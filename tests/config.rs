@@ -224,7 +224,14 @@ fn the_help_names_every_setting() {
     let given = settings
         .keys()
         .map(|key| format!("--{}", key.replace('_', "-")));
-    let others = ["--tls-cert", "--tls-key", "--config", "--check-config"].map(str::to_owned);
+    let others = [
+        "--tls-cert",
+        "--tls-key",
+        "--tls-client-ca",
+        "--config",
+        "--check-config",
+    ]
+    .map(str::to_owned);
     for flag in given.chain(others) {
         assert!(
             out.contains(&format!("{flag} "))

@@ -3,10 +3,10 @@
 mod common;
 
 use common::{
-    Client, Frame, Opcode, Server, Socket, deflated, fragment, json, marked, masked, sharded,
+    Client, Frame, Opcode, Server, Socket, deflated, fragment, json, marked, masked, transported,
 };
 
-sharded!(
+transported!(
     it_is_there_only_when_wanted,
     offers_have_their_answers,
     messages_come_back_through_echo,
@@ -27,7 +27,7 @@ fn start(shards: u16) -> Server {
 }
 
 fn offer(server: &Server, path: &str, offer: &str) -> (Socket, Option<String>) {
-    Socket::offer(server.connect(), &server.host(), path, offer)
+    Socket::offer(server.stream(), &server.host(), path, offer)
 }
 
 /// Text that compression makes shorter, but not absurdly so.

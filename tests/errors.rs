@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Client, Frame, Opcode, Server, Value, json, sharded};
+use common::{Client, Frame, Opcode, Server, Value, json, transported};
 use roomcast::proto::Code;
 
-sharded!(
+transported!(
     each_refusal_has_its_code,
     an_error_says_what_it_is_about,
     every_code_is_met_or_known_to_be_out_of_reach,
@@ -307,7 +307,7 @@ fn an_endless_stream_of_errors_is_taken(shards: u16) {
         .set_write_timeout(Some(std::time::Duration::from_millis(300)));
     let mut sent = 0;
     while sent < 64 << 20
-        && std::io::Write::write_all(&mut deaf.stream(), &frame.repeat(1000)).is_ok()
+        && std::io::Write::write_all(deaf.stream_mut(), &frame.repeat(1000)).is_ok()
     {
         sent += 1000 * frame.len();
     }

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, seqs, sharded};
+use common::{Client, Server, Value, json, seqs, transported};
 
-sharded!(
+transported!(
     the_newest_page_comes_first,
     pages_walk_back_to_the_start,
     pages_walk_forward_to_the_head,

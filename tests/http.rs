@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Response, Server, sharded, until, upgrade};
+use common::{Response, Server, transported, until, upgrade};
 use std::io::Read;
 
-sharded!(
+transported!(
     the_page_is_served_with_its_protection,
     files_are_compressed_and_cached,
     probes_and_metrics_answer,

@@ -2,11 +2,13 @@
 
 mod common;
 
-use common::{Client, Opcode, Server, Socket, Value, json, masked, seq, sharded, until, upgrade};
+use common::{
+    Client, Opcode, Server, Socket, Value, json, masked, seq, transported, until, upgrade,
+};
 use std::io::Write;
 use std::thread;
 
-sharded!(
+transported!(
     the_welcome_says_everything,
     a_taken_name_is_refused_and_closed,
     a_session_takes_its_name_back,
@@ -197,7 +199,7 @@ fn frames_behind_a_hello_wait_for_it(shards: u16) {
         let mut bytes = upgrade(&server.host(), "/ws?hello", "").into_bytes();
         bytes.extend(masked(Opcode::Text, format!("{hello}{join}").as_bytes()));
         bytes.extend(masked(Opcode::Text, message.to_string().as_bytes()));
-        let mut stream = server.connect();
+        let mut stream = server.stream();
         stream.write_all(&bytes).expect("the server reads");
         let mut client = Client::on(Socket::upgraded(stream));
         assert_eq!(client.user, user);

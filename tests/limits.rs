@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Client, Frame, Opcode, Server, Value, fragment, json, sharded, until};
+use common::{Client, Frame, Opcode, Server, Value, fragment, json, transported, until};
 use std::time::Duration;
 
-sharded!(
+transported!(
     a_message_may_fill_its_limit,
     fragments_grow_with_the_message,
     ids_have_64_bytes,
@@ -243,6 +243,27 @@ fn names_are_bounded(shards: u16, flag: &str) {
 
 /// Each bound of `src/limits.rs` with the test that goes to its edge, or with the reason why there is none.
 const TESTED: &[(&str, &str)] = &[
+    (
+        "TLS_HANDSHAKE_STEPS_PER_TURN",
+        "tls/handshakes::a_storm_of_handshakes_does_not_delay_a_member",
+    ),
+    (
+        "TLS_PARTIAL_BYTES_MAX",
+        "tls/handshakes::what_is_no_tls_ends_with_an_alert",
+    ),
+    (
+        "TLS_RECORD_BYTES_MAX",
+        "tls/main::big_messages_go_both_ways",
+    ),
+    (
+        "TLS_RECORD_BYTES_SLOW",
+        "tls/main::readers_that_stop_are_closed_when_they_hold_too_much",
+    ),
+    (
+        "TLS_EARLY_BYTES_MAX",
+        "tls/main::too_many_are_told_so_over_tls",
+    ),
+    ("RELOAD_CHECK_MS", "tls/pairs::a_changed_pair_is_read_again"),
     ("NAME_BYTES_MAX", "rooms::names_are_any_text"),
     ("ID_BYTES_MAX", "limits::ids_have_64_bytes"),
     (

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, sharded};
+use common::{Client, Server, Value, json, transported};
 use std::time::{Duration, Instant};
 
-sharded!(
+transported!(
     comings_and_goings_are_told,
     leaves_are_told_in_time_wherever_the_room_is,
     a_reconnect_is_not_news,

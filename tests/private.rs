@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, seq, seqs, sharded, until};
+use common::{Client, Server, Value, json, seq, seqs, transported, until};
 
-sharded!(
+transported!(
     every_connection_of_the_recipient_gets_it,
     the_senders_other_connections_get_a_copy,
     one_to_oneself_is_one_entry,

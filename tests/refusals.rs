@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{KEY, Opcode, Response, Server, masked, sharded, upgrade};
+use common::{KEY, Opcode, Response, Server, masked, transported, upgrade};
 
-sharded!(
+transported!(
     each_bad_request_has_its_status,
     each_bad_upgrade_has_its_status,
     smuggled_requests_are_never_answered,

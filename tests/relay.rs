@@ -3,11 +3,12 @@
 mod common;
 
 use common::{
-    Frame, Opcode, PATIENCE, Response, Server, Socket, fragment, program, sharded, until, upgrade,
+    Frame, Opcode, PATIENCE, Response, Server, Socket, fragment, program, transported, until,
+    upgrade,
 };
 use std::time::Instant;
 
-sharded!(
+transported!(
     messages_go_to_all_others_as_they_are,
     everyone_sees_one_order,
     rooms_are_apart,

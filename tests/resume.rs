@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, seq, seqs, sharded, until};
+use common::{Client, Server, Value, json, seq, seqs, transported, until};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-sharded!(
+transported!(
     everything_after_since_comes_before_what_is_live,
     reconnects_lose_and_repeat_nothing,
     a_position_that_does_not_fit_is_told_with_its_reason,

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, seq, seqs, sharded, until};
+use common::{Client, Server, Value, json, seq, seqs, transported, until};
 use std::thread;
 
-sharded!(
+transported!(
     everyone_sees_the_same_order,
     messages_are_numbered_and_acknowledged,
     content_comes_out_byte_for_byte,

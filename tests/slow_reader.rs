@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Client, Frame, Opcode, Server, Socket, Value, json, masked, seq, sharded, until};
+use common::{Client, Frame, Opcode, Server, Socket, Value, json, masked, seq, transported, until};
 use std::time::{Duration, Instant};
 
-sharded!(
+transported!(
     the_others_do_not_notice_it,
     it_is_told_what_it_missed,
     what_is_kept_is_caught_up_on,

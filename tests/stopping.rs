@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Client, Frame, Server, Socket, json, sharded, until};
+use common::{Client, Frame, Server, Socket, json, transported, until};
 use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-sharded!(
+transported!(
     everyone_is_told_to_come_back,
     an_interrupt_stops_as_well,
     nobody_new_is_let_in,

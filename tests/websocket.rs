@@ -3,11 +3,11 @@
 mod common;
 
 use common::{
-    Client, Frame, Opcode, Server, Socket, fragment, json, masked, sharded, until, upgrade,
+    Client, Frame, Opcode, Server, Socket, fragment, json, masked, transported, until, upgrade,
 };
 use std::io::Write;
 
-sharded!(
+transported!(
     every_length_comes_back,
     fragments_make_one_message,
     control_frames_stand_between_fragments,
@@ -176,7 +176,7 @@ fn every_split_of_a_stream_gives_the_same(shards: u16) {
 fn one_byte_per_segment_is_enough(shards: u16) {
     let server = Server::start(shards);
     let messages = stream();
-    let mut stream = server.connect();
+    let mut stream = server.stream();
     stream.set_nodelay(true).expect("a socket");
     for byte in upgrade(&server.host(), "/echo", "").bytes() {
         stream.write_all(&[byte]).expect("the server reads");
@@ -195,7 +195,7 @@ fn frames_behind_the_upgrade_are_taken(shards: u16) {
     let messages = stream();
     let mut request = upgrade(&server.host(), "/echo", "").into_bytes();
     request.extend(bytes_of(&messages));
-    let mut stream = server.connect();
+    let mut stream = server.stream();
     stream.write_all(&request).expect("the server reads");
     let mut socket = Socket::upgraded(stream);
     for frame in messages.iter().flat_map(|(_, answers)| answers) {

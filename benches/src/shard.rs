@@ -31,7 +31,9 @@ struct Line {
 struct End(Rc<Line>);
 
 impl Socket for End {
-    fn recv(&mut self, into: &mut [u8]) -> Received {
+    type Common = ();
+
+    fn recv(&mut self, (): &mut (), into: &mut [u8]) -> Received {
         let mut bytes = self.0.to_read.borrow_mut();
         let count = bytes.len();
         if count == 0 {
@@ -42,12 +44,12 @@ impl Socket for End {
         Received::Bytes(count)
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Sent {
+    fn send(&mut self, (): &mut (), bytes: &[u8]) -> Sent {
         self.0.sent_bytes.set(self.0.sent_bytes.get() + bytes.len());
         Sent::Bytes(bytes.len())
     }
 
-    fn shutdown(&mut self) {}
+    fn shutdown(&mut self, (): &mut ()) {}
 
     fn address(&self) -> Option<IpAddr> {
         Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
@@ -152,7 +154,7 @@ impl Shard {
                        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         let (line, mut slot) = (Rc::new(Line::default()), Slot::NONE);
-        self.engine.accept(NOW, |given| {
+        self.engine.accept(NOW, |given, ()| {
             slot = given;
             Some(End(Rc::clone(&line)))
         });

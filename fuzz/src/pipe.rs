@@ -154,7 +154,9 @@ impl Pipe {
 pub struct End(pub SharedPipe);
 
 impl Socket for End {
-    fn recv(&mut self, into: &mut [u8]) -> Received {
+    type Common = ();
+
+    fn recv(&mut self, (): &mut (), into: &mut [u8]) -> Received {
         let mut pipe = self.0.borrow_mut();
         assert!(!into.is_empty(), "a read of nothing");
         if pipe.is_broken {
@@ -173,7 +175,7 @@ impl Socket for End {
         Received::Bytes(count)
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Sent {
+    fn send(&mut self, (): &mut (), bytes: &[u8]) -> Sent {
         let mut pipe = self.0.borrow_mut();
         assert!(!bytes.is_empty(), "a send of nothing");
         assert!(!pipe.down_ended, "a send after the end");
@@ -190,7 +192,7 @@ impl Socket for End {
         }
     }
 
-    fn shutdown(&mut self) {
+    fn shutdown(&mut self, (): &mut ()) {
         self.0.borrow_mut().down_ended = true;
     }
 

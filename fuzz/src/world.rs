@@ -234,7 +234,7 @@ impl Shard {
     fn accept(&mut self, now: Now) {
         for pipe in self.to_accept.drain(..) {
             let end = End(Rc::clone(&pipe));
-            self.engine.accept(now, |slot| {
+            self.engine.accept(now, |slot, ()| {
                 pipe.borrow_mut().register(slot);
                 Some(end)
             });

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use mio::net::TcpStream;
 
+use crate::line::Line;
 use crate::{deflate, wire};
 
 /// Where a connection is in its life.
@@ -30,7 +31,7 @@ pub enum Welcome {
 
 /// See the [module](self). At rest it holds no buffer.
 pub struct Connection {
-    stream: TcpStream,
+    line: Line,
     stage: Stage,
     /// Which of the crowd's destinations it goes to.
     route: usize,
@@ -44,9 +45,9 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that is being made.
-    pub fn new(stream: TcpStream, route: usize) -> Connection {
+    pub fn new(line: Line, route: usize) -> Connection {
         Connection {
-            stream,
+            line,
             stage: Stage::Connecting,
             route,
             is_deflated: false,
@@ -58,7 +59,7 @@ impl Connection {
 
     /// The socket.
     pub fn stream_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
+        self.line.stream_mut()
     }
 
     /// See [`Stage`].
@@ -73,7 +74,7 @@ impl Connection {
 
     /// Whether something waits for the socket to take more.
     pub fn is_blocked(&self) -> bool {
-        self.unsent_at < self.unsent.len()
+        self.unsent_at < self.unsent.len() || self.line.is_blocked()
     }
 
     /// The socket can take more: begins the handshake, or goes on with what waits.
@@ -83,17 +84,21 @@ impl Connection {
     /// The connection is broken.
     pub fn writable(&mut self, request: &[u8]) -> io::Result<()> {
         if self.stage == Stage::Connecting {
-            if let Some(error) = self.stream.take_error()? {
+            let stream = self.line.stream();
+            if let Some(error) = stream.take_error()? {
                 return Err(error);
             }
-            if self.stream.peer_addr().is_err() {
+            if stream.peer_addr().is_err() {
                 return Ok(());
             }
             self.stage = Stage::Upgrading;
             return self.send(request);
         }
-        while self.is_blocked() {
-            match self.stream.write(&self.unsent[self.unsent_at..]) {
+        self.line.flush()?;
+        while self.unsent_at < self.unsent.len() {
+            match self.line.write(&self.unsent[self.unsent_at..]) {
+                // Enough is on its way.
+                Ok(0) => return Ok(()),
                 Ok(count) => self.unsent_at += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -111,11 +116,11 @@ impl Connection {
     ///
     /// The connection is broken.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.is_blocked() {
+        if self.stage != Stage::Upgrading && self.is_blocked() {
             self.unsent.extend_from_slice(bytes);
             return Ok(());
         }
-        let count = match self.stream.write(bytes) {
+        let count = match self.line.write(bytes) {
             Ok(count) => count,
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
@@ -138,7 +143,7 @@ impl Connection {
         let kept = self.carry.len();
         scratch[..kept].copy_from_slice(&self.carry);
         loop {
-            match self.stream.read(&mut scratch[kept..]) {
+            match self.line.read(&mut scratch[kept..]) {
                 Ok(0) => return Err(io::Error::other("the server ended the connection")),
                 Ok(count) => {
                     self.carry.clear();

@@ -13,8 +13,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Clock;
 use crate::connection::{Connection, Stage};
-use crate::destination::{Destination, Route};
+use crate::destination::{Address, Destination, Route};
 use crate::limits::{CONNECTIONS_PER_ADDRESS, OPENING_COUNT_MAX, OPENING_MS, SCRATCH_BYTES};
+use crate::line::Line;
 
 const TIMER: Token = Token(usize::MAX);
 
@@ -247,7 +248,10 @@ impl Crowd {
         let index = self.connections.len();
         let route = self.routes.len() - 1;
         let destination = &self.routes[route].destination;
-        let address = destination.address;
+        let Address {
+            socket: address,
+            is_tls,
+        } = destination.address;
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
@@ -274,7 +278,11 @@ impl Crowd {
         self.poll
             .registry()
             .register(&mut stream, Token(index), interest)?;
-        self.connections.push(Some(Connection::new(stream, route)));
+        let line = match is_tls {
+            true => Line::secure(stream)?,
+            false => Line::Plain(stream),
+        };
+        self.connections.push(Some(Connection::new(line, route)));
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::wire;
 #[derive(Clone, Debug)]
 pub struct Destination {
     /// The server.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Path and query of the upgrade.
     pub path: String,
     /// When a connection is open.
@@ -21,11 +21,29 @@ pub struct Destination {
     pub receive_bytes: Option<usize>,
 }
 
+/// Where a server listens, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Where.
+    pub socket: SocketAddr,
+    /// Whether for TLS.
+    pub is_tls: bool,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(socket: SocketAddr) -> Address {
+        Address {
+            socket,
+            is_tls: false,
+        }
+    }
+}
+
 impl Destination {
     /// A plain connection that is open after the upgrade.
-    pub fn plain(address: SocketAddr, path: &str) -> Destination {
+    pub fn plain(address: impl Into<Address>, path: &str) -> Destination {
         Destination {
-            address,
+            address: address.into(),
             path: path.into(),
             welcome: Welcome::Upgrade,
             deflate: false,
@@ -52,12 +70,13 @@ impl Route {
         let Destination {
             address, deflate, ..
         } = destination;
-        if !address.ip().is_loopback() {
+        let socket = address.socket;
+        if !socket.ip().is_loopback() {
             return Err(io::Error::other(format!(
-                "{address} is not a loopback address, and nothing else is measured"
+                "{socket} is not a loopback address, and nothing else is measured"
             )));
         }
-        let request = wire::request(&address.to_string(), &destination.path, deflate);
+        let request = wire::request(&socket.to_string(), &destination.path, deflate);
         Ok(Route {
             destination,
             request,
@@ -71,7 +90,10 @@ mod tests {
 
     #[test]
     fn nothing_but_loopback_is_measured() {
-        let route = |address: &str| Route::new(Destination::plain(address.parse().unwrap(), "/"));
+        let route = |address: &str| {
+            let address: SocketAddr = address.parse().unwrap();
+            Route::new(Destination::plain(address, "/"))
+        };
         for address in ["192.0.2.1:80", "[2001:db8::1]:80", "0.0.0.0:80"] {
             assert!(route(address).is_err(), "{address}");
         }

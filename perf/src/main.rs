@@ -34,6 +34,7 @@ mod figures;
 mod idle;
 mod ledger;
 mod limits;
+mod line;
 mod load;
 mod pace;
 mod peers;
@@ -100,7 +101,7 @@ fn take_turns(
     run: impl Fn(&Contestant, &Server) -> io::Result<Figures>,
 ) -> io::Result<ExitCode> {
     cores::raise_descriptor_limit()?;
-    let (contestants, setting) = (common.contestants(endpoints), common.setting());
+    let contestants = common.contestants(endpoints);
     let column = |contestant: &Contestant| Column {
         name: contestant.name(),
         rounds: Vec::new(),
@@ -109,6 +110,7 @@ fn take_turns(
     for round in 1..=common.rounds {
         for (contestant, column) in contestants.iter().zip(&mut columns) {
             eprintln!("round {round} of {}: {}", common.rounds, column.name);
+            let setting = common.setting(contestant.is_tls);
             let server = Server::start(&contestant.choice, &setting)?;
             column.rounds.push(run(contestant, &server)?);
             server.stop()?;

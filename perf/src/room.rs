@@ -1,9 +1,7 @@
 //! Where members meet, and how they speak there.
 
-use std::net::SocketAddr;
-
 use crate::connection::Welcome;
-use crate::destination::Destination;
+use crate::destination::{Address, Destination};
 use crate::ledger::Audience;
 
 /// Name of the room that is measured.
@@ -77,7 +75,7 @@ impl Room {
     }
 
     /// How to get there.
-    pub fn at(&self, address: SocketAddr) -> Destination {
+    pub fn at(&self, address: Address) -> Destination {
         Destination {
             welcome: self.welcome,
             ..Destination::plain(address, &self.path)

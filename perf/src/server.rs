@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::args::Endpoint;
 use crate::cores;
+use crate::destination::Address;
 use crate::limits::STOP_MS;
 use crate::peers::Peer;
 use crate::process::{self, Memory, Sample};
@@ -50,6 +51,8 @@ pub struct Setting {
     pub client_cores: Vec<usize>,
     /// Threads of roomcast.
     pub shard_count: u16,
+    /// Whether roomcast speaks TLS.
+    pub is_tls: bool,
     /// More arguments for roomcast.
     pub arguments: Vec<String>,
     /// Where roomcast keeps messages.
@@ -67,7 +70,7 @@ pub enum Storage {
 
 /// A server that runs.
 pub struct Server {
-    address: SocketAddr,
+    address: Address,
     pid: u32,
     child: Option<(Child, BufReader<ChildStdout>)>,
 }
@@ -101,6 +104,14 @@ impl Choice {
             Choice::Roomcast(_) => true,
             Choice::Running(running) => running.room.dialect == Dialect::Chat,
             Choice::Peer(_) | Choice::Program(_) => false,
+        }
+    }
+
+    /// Whether it can be started with TLS.
+    pub fn speaks_tls(&self) -> bool {
+        match self {
+            Choice::Roomcast(_) => true,
+            Choice::Peer(_) | Choice::Program(_) | Choice::Running(_) => false,
         }
     }
 
@@ -151,7 +162,7 @@ impl Server {
         cores::pin(&setting.client_cores)?;
         cores::pin_process(running.pid, &setting.server_cores)?;
         Ok(Server {
-            address: running.address,
+            address: running.address.into(),
             pid: running.pid,
             child: None,
         })
@@ -164,7 +175,7 @@ impl Server {
             .take()
             .ok_or_else(|| io::Error::other("a server has no standard output"))?;
         let mut server = Server {
-            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
             pid: child.id(),
             child: Some((child, BufReader::new(stdout))),
         };
@@ -172,18 +183,14 @@ impl Server {
         if let Some((_, stdout)) = &mut server.child {
             stdout.read_line(&mut line)?;
         }
-        let address = line
-            .trim()
-            .strip_prefix("listening on http://")
-            .and_then(|address| address.parse().ok());
-        server.address = address.ok_or_else(|| {
+        server.address = listens(&line).ok_or_else(|| {
             io::Error::other(format!("the server does not listen; it said {line:?}"))
         })?;
         Ok(server)
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> Address {
         self.address
     }
 
@@ -252,6 +259,19 @@ impl Drop for Server {
     }
 }
 
+/// What the line says with which a server begins.
+fn listens(line: &str) -> Option<Address> {
+    let url = line.trim().strip_prefix("listening on ")?;
+    let (scheme, address) = url.split_once("://")?;
+    let is_tls = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return None,
+    };
+    let socket = address.parse().ok()?;
+    Some(Address { socket, is_tls })
+}
+
 fn roomcast(path: &PathBuf, setting: &Setting) -> Command {
     let mut command = Command::new(path);
     command.args([
@@ -268,6 +288,10 @@ fn roomcast(path: &PathBuf, setting: &Setting) -> Command {
         Storage::Memory => command.arg("--memory"),
         Storage::Data(folder) => command.arg("--data").arg(folder),
     };
+    if setting.is_tls {
+        // In memory, so that it is made at each start.
+        command.arg("--tls-self-signed");
+    }
     command.args(&setting.arguments);
     command
 }

@@ -31,6 +31,7 @@ fn running(address: SocketAddr) -> Server {
         server_cores: Vec::new(),
         client_cores: Vec::new(),
         shard_count: 1,
+        is_tls: false,
         arguments: Vec::new(),
         storage: crate::server::Storage::Memory,
     };

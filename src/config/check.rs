@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::error::Error;
 use super::layer::Layer;
 use super::merge::Merged;
-use super::{Account, Config, History, Machine, rooms};
+use super::{Account, Config, History, Machine, Pair, Tls, rooms};
 use crate::limits::{
     CONNECTION_COUNT_MAX, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, Limits, MESSAGE_BYTES_MAX,
     SHARD_COUNT_MAX,
@@ -37,6 +37,8 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
         trusted_proxy: Some(Vec::new()),
         tls_cert: None,
         tls_key: None,
+        tls_self_signed: Some(false),
+        tls_client_ca: None,
         user: None,
         log: Some("info".to_owned()),
         origin: Some(Vec::new()),
@@ -97,7 +99,6 @@ pub fn connection_count(descriptor_count_max: u64, shards: usize) -> u32 {
 
 /// Checks every setting.
 pub fn check(merged: &Merged) -> Result<Config, Error> {
-    check_tls(merged)?;
     let shards = merged.number("shards", 1..=i64::from(SHARD_COUNT_MAX))?;
     let limits = limits(merged)?;
     check_relations(merged, shards, &limits)?;
@@ -109,6 +110,7 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
             .transpose()?,
         shards,
         pin: merged.switch("pin"),
+        tls: tls(merged)?,
         history: history(merged),
         retention: Retention {
             messages: rules(merged, "retain_messages")?,
@@ -184,16 +186,39 @@ fn check_relations(merged: &Merged, shards: u16, limits: &Limits) -> Result<(), 
     Ok(())
 }
 
-fn check_tls(merged: &Merged) -> Result<(), Error> {
+/// The files are read when the server starts, not here.
+fn tls(merged: &Merged) -> Result<Option<Tls>, Error> {
     let wrong = |key, reason: &str| Err(merged.wrong(key, reason.to_owned()));
-    match (merged.text("tls_cert"), merged.text("tls_key")) {
-        (None, None) => Ok(()),
-        (Some(_), None) => wrong("tls_cert", "needs --tls-key as well"),
-        (None, Some(_)) => wrong("tls_key", "needs --tls-cert as well"),
-        (Some(_), Some(_)) => wrong(
-            "tls_cert",
-            "TLS is not built into this version; put a proxy that speaks it in front",
+    let pair = match (
+        merged.text("tls_cert"),
+        merged.text("tls_key"),
+        merged.switch("tls_self_signed"),
+    ) {
+        (None, None, false) => None,
+        (None, None, true) => Some(Pair::Development),
+        (Some(cert), Some(key), false) => Some(Pair::Files {
+            cert: cert.into(),
+            key: key.into(),
+        }),
+        (Some(_), None, _) => return wrong("tls_cert", "needs --tls-key as well"),
+        (None, Some(_), _) => return wrong("tls_key", "needs --tls-cert as well"),
+        (Some(_), Some(_), true) => {
+            return wrong(
+                "tls_self_signed",
+                "cannot go with --tls-cert: there is one certificate",
+            );
+        }
+    };
+    let client_ca = merged.text("tls_client_ca");
+    match (pair, client_ca) {
+        (None, Some(_)) => wrong(
+            "tls_client_ca",
+            "needs TLS: --tls-cert and --tls-key, or --tls-self-signed",
         ),
+        (pair, client_ca) => Ok(pair.map(|pair| Tls {
+            pair,
+            client_ca: client_ca.map(Into::into),
+        })),
     }
 }
 

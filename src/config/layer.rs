@@ -15,6 +15,7 @@ use clap::{CommandFactory, Parser};
 use serde::{Deserialize, Serialize};
 
 const PLACE: &str = "Where and with what";
+const TLS: &str = "TLS";
 const ENDPOINTS: &str = "Endpoints";
 const HISTORY: &str = "History";
 const BOUNDS: &str = "Bounds";
@@ -47,6 +48,8 @@ const EXAMPLES: &str = "Examples:
       chat on the local network
   roomcast --origin https://chat.example.org
       behind a proxy that serves the page from there
+  roomcast --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem
+      with TLS, as https://chat.example.org
   roomcast --config roomcast.toml --check-config
       check the settings, and see where each comes from
 
@@ -59,7 +62,7 @@ Tools, each with a --help of its own:
       copy the database of a running server
 
 Signals: the first SIGTERM or SIGINT stops accepting, tells every client to come back and exits with 0; the second \
-exits at once.";
+exits at once. SIGHUP reads certificate and key again.";
 
 /// What one source says about each setting.
 ///
@@ -88,12 +91,6 @@ pub struct Layer {
     /// X-Forwarded-Proto are believed, and the PROXY protocol (version 1 or 2) is taken. Repeatable.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', help_heading = PLACE)]
     pub trusted_proxy: Option<Vec<String>>,
-    /// Certificate chain in PEM. TLS is not built into this version: put a proxy that speaks it in front.
-    #[arg(long, value_name = "FILE", help_heading = PLACE)]
-    pub tls_cert: Option<String>,
-    /// Private key of the certificate, in PEM. See --tls-cert.
-    #[arg(long, value_name = "FILE", help_heading = PLACE)]
-    pub tls_key: Option<String>,
     /// User to become once the ports are bound, for which it has to be started as root. With a group the process has
     /// that one alone, otherwise those of the user. A data folder that is missing is made for that user.
     #[arg(long, value_name = "NAME[:GROUP]", help_heading = PLACE)]
@@ -101,6 +98,22 @@ pub struct Layer {
     /// What to log to standard error: off, error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", help_heading = PLACE)]
     pub log: Option<String>,
+
+    /// Speak TLS with this certificate: a file in PEM, with the certificates between it and its authority behind it.
+    /// It is read again, with the key, on SIGHUP and when it has changed; nobody is disconnected.
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_cert: Option<String>,
+    /// Private key of the certificate, in PEM.
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_key: Option<String>,
+    /// Speak TLS with a certificate made for development: browsers warn of it. It is kept in the data folder.
+    #[arg(long, help_heading = TLS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          hide_possible_values = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub tls_self_signed: Option<bool>,
+    /// Let only clients in that show a certificate of one of the authorities in this file, in PEM.
+    #[arg(long, value_name = "FILE", help_heading = TLS)]
+    pub tls_client_ca: Option<String>,
 
     /// Page that may connect besides the server's own, as https://chat.example.org, or * for any. Repeatable (or
     /// separated by commas). Clients that send no Origin are not browsers and always pass.

@@ -43,6 +43,8 @@ pub struct Config {
     pub user: Option<Account>,
     /// Whether each shard stays on a core of its own.
     pub pin: bool,
+    /// With what TLS is spoken, if it is.
+    pub tls: Option<Tls>,
     /// Where history, names and inboxes are kept.
     pub history: History,
     /// What of it is trimmed.
@@ -74,6 +76,29 @@ pub enum History {
     Memory,
     /// In this folder.
     Folder(PathBuf),
+}
+
+/// With what TLS is spoken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The server's certificate and its key.
+    pub pair: Pair,
+    /// The authorities of clients' certificates, where clients need one: a file in PEM.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pair {
+    /// From files in PEM.
+    Files {
+        /// The certificate, with those between it and its authority behind it.
+        cert: PathBuf,
+        /// Its private key.
+        key: PathBuf,
+    },
+    /// Made by the server for development, and kept in the data folder if there is one.
+    Development,
 }
 
 impl History {

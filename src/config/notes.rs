@@ -1,11 +1,12 @@
 //! What an operator should know about settings that are right.
 
 use super::check::connection_count;
-use super::{Config, History, Machine};
+use super::{Config, History, Machine, Pair, Tls};
 
 /// One sentence each, for the start-up log.
 pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) -> Vec<String> {
     let mut notes: Vec<String> = history(&config.history).into_iter().collect();
+    notes.extend(tls(config.tls.as_ref()));
     let wanted = config.limits.connection_count_max;
     let possible = connection_count(machine.descriptor_count_max, usize::from(config.shards));
     if wanted > possible {
@@ -50,6 +51,16 @@ fn history(history: &History) -> Option<String> {
     }
 }
 
+fn tls(tls: Option<&Tls>) -> Option<String> {
+    match tls.map(|tls| &tls.pair) {
+        Some(Pair::Development) => Some(
+            "the certificate is made for development: nobody vouches for it, and browsers say so"
+                .to_owned(),
+        ),
+        Some(Pair::Files { .. }) | None => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
@@ -85,6 +96,8 @@ mod tests {
                 &["--trusted-proxy", "::1,0.0.0.0/0"],
                 &["every client chooses"],
             ),
+            (&["--tls-self-signed"], &["development"]),
+            (&["--tls-cert", "a", "--tls-key", "b"], &[]),
         ] {
             let notes = noted(flags);
             assert_eq!(notes.len(), expected.len(), "{notes:?}");

@@ -258,10 +258,16 @@ fn an_error_says_what_and_where() {
             &["--tls-key", "--tls-cert"],
         ),
         (
-            &["--tls-cert", "a", "--tls-key", "b"],
+            &["--tls-cert", "a", "--tls-key", "b", "--tls-self-signed"],
             &[],
             "",
-            &["--tls-cert", "not built in"],
+            &["--tls-self-signed", "--tls-cert"],
+        ),
+        (
+            &["--tls-client-ca", "a.pem"],
+            &[],
+            "",
+            &["--tls-client-ca", "--tls-cert", "--tls-self-signed"],
         ),
         (
             &["--max-message", "1048576", "--tail-bytes-max", "65536"],
@@ -314,6 +320,23 @@ fn an_error_says_what_and_where() {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
     }
+}
+
+#[test]
+fn tls_comes_from_files_or_is_made() {
+    assert_eq!(config(&[], &[], "").tls, None);
+    let flags = ["--tls-cert", "a.pem", "--tls-key", "b.pem"];
+    let files = Pair::Files {
+        cert: "a.pem".into(),
+        key: "b.pem".into(),
+    };
+    let given = |flags: &[&str]| config(flags, &[], "").tls.expect("it is asked for");
+    assert_eq!(given(&flags).pair, files);
+    assert_eq!(given(&flags).client_ca, None);
+    let file = "tls_self_signed = true\ntls_client_ca = \"c.pem\"";
+    let made = config(&[], &[], file).tls.expect("it is asked for");
+    assert_eq!(made.pair, Pair::Development);
+    assert_eq!(made.client_ca, Some("c.pem".into()));
 }
 
 #[test]

@@ -71,6 +71,16 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.mark_flush(slot.index);
     }
 
+    /// The layer below the connection is broken: what it was told there is all that it hears.
+    pub(super) fn broke_off(&mut self, slot: Slot) {
+        self.hub.disconnect(slot);
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.replies = None;
+        }
+        self.end(slot);
+        self.mark_flush(slot.index);
+    }
+
     /// Everything was said: what is left is flushed, then we send no more.
     pub(super) fn end(&mut self, slot: Slot) {
         let Some(peer) = self.peers.get_mut(slot) else {
@@ -93,10 +103,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let Some(peer) = self.peers.at_mut(index) else {
             return;
         };
-        if peer.phase != Phase::Ending {
+        if peer.phase != Phase::Ending || peer.socket.held_bytes(&self.common) > 0 {
             return;
         }
-        peer.socket.shutdown();
+        peer.socket.shutdown(&mut self.common);
         if peer.marks.has(Marks::ENDED) {
             self.doom(index);
             return;

@@ -107,7 +107,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             .shared
             .backlog(tail, link.room, member.cursor, end, cut);
         let Peer { socket, marks, .. } = peer;
-        let Some(count) = send(socket, marks, backlog.bytes, &mut self.hub.counters) else {
+        let (common, counters) = (&mut self.common, &mut self.hub.counters);
+        let Some(count) = send(socket, common, marks, backlog.bytes, counters) else {
             self.doom(index);
             return true;
         };

@@ -12,6 +12,7 @@ use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Sent};
 use crate::room::{Connection, Link, Membership, Progress, Room, Space};
 use crate::slots::Slot;
+use crate::ws::CloseCode;
 
 /// Room frames that one peer gets before others have their turn, in slices.
 const SLICES_PER_FLUSH: u32 = 8;
@@ -47,7 +48,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     /// Writes what a peer can take now.
     pub(super) fn flush(&mut self, index: u32) {
-        if self.finish_frame(index) == Slice::Short {
+        if self.flush_held(index) == Slice::Short || self.finish_frame(index) == Slice::Short {
             return;
         }
         let Some(peer) = self.peers.at(index) else {
@@ -57,6 +58,40 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             self.flush_rooms(index);
         } else if self.flush_replies(index) == Slice::Whole {
             self.finish(index);
+        }
+    }
+
+    /// Lets the socket go on with what it holds.
+    fn flush_held(&mut self, index: u32) -> Slice {
+        let Some(peer) = self.peers.at_mut(index) else {
+            return Slice::Short;
+        };
+        if peer.socket.held_bytes(&self.common) == 0 {
+            return Slice::Whole;
+        }
+        match peer.socket.flush(&mut self.common) {
+            Sent::Bytes(_) => Slice::Whole,
+            Sent::Held(_) | Sent::Blocked => {
+                peer.marks.clear(Marks::WRITABLE);
+                Slice::Short
+            }
+            Sent::Failed => {
+                self.doom(index);
+                Slice::Short
+            }
+        }
+    }
+
+    /// Closes those whose sockets have held bytes for longest, while all together hold too many.
+    pub(super) fn close_overdue(&mut self) {
+        while let Some(slot) = S::overdue(&mut self.common) {
+            self.hub.counters.stalled_closed_total += 1;
+            match self.peers.get(slot) {
+                Some(peer) if peer.phase.is_open() => {
+                    self.close(slot, CloseCode::SLOW, "stalled for too long");
+                }
+                Some(_) | None => self.doom(slot.index),
+            }
         }
     }
 
@@ -107,7 +142,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 self.drop_replies(index);
                 return Slice::Whole;
             }
-            let Some(count) = send(socket, marks, replies.rest(), &mut self.hub.counters) else {
+            let (common, counters) = (&mut self.common, &mut self.hub.counters);
+            let Some(count) = send(socket, common, marks, replies.rest(), counters) else {
                 self.doom(index);
                 return Slice::Short;
             };
@@ -253,7 +289,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             &mut self.gathered,
             &mut self.runs,
         );
-        let Some(count) = send(socket, marks, &self.gathered, &mut self.hub.counters) else {
+        let (common, counters) = (&mut self.common, &mut self.hub.counters);
+        let Some(count) = send(socket, common, marks, &self.gathered, counters) else {
             self.doom(index);
             return Slice::Short;
         };
@@ -347,9 +384,10 @@ fn has_chunk<S>(peer: &Peer<S>) -> bool {
     replies.is_some_and(|replies| replies.has_chunk())
 }
 
-/// Writes to a socket and counts it. A short write leaves it unwritable. `None` where the connection is broken.
+/// Writes to a socket and counts it. A full socket is left unwritable. `None` where the connection is broken.
 pub(super) fn send<S: Socket>(
     socket: &mut S,
+    common: &mut S::Common,
     marks: &mut Marks,
     bytes: &[u8],
     counters: &mut Counters,
@@ -361,13 +399,14 @@ pub(super) fn send<S: Socket>(
         return Some(0);
     }
     counters.sends_total += 1;
-    let count = match socket.send(bytes) {
-        Sent::Bytes(count) => count,
-        Sent::Blocked => 0,
+    let (count, is_full) = match socket.send(common, bytes) {
+        Sent::Bytes(count) => (count, count < bytes.len()),
+        Sent::Held(count) => (count, true),
+        Sent::Blocked => (0, true),
         Sent::Failed => return None,
     };
     counters.sent_bytes_total += count as u64;
-    if count < bytes.len() {
+    if is_full {
         counters.sends_blocked_total += 1;
         marks.clear(Marks::WRITABLE);
     }

@@ -49,6 +49,10 @@ pub struct Settings {
     pub endpoints: Endpoints,
     /// Whether permessage-deflate is negotiated with who offers it.
     pub deflate: bool,
+    /// Whether TLS is spoken with whoever connects.
+    pub is_tls: bool,
+    /// Whether browsers are told to come with TLS alone (RFC 6797).
+    pub is_strict: bool,
     /// Origins that may connect besides the own one; `*` for any.
     pub origins: Vec<String>,
     /// Who may do what in which rooms.
@@ -77,7 +81,7 @@ pub trait Site: Send + Sync {
 }
 
 /// See the [module](self).
-pub struct Engine<S, L> {
+pub struct Engine<S: Socket, L> {
     settings: Arc<Settings>,
     site: Arc<dyn Site>,
     place: Place,
@@ -89,6 +93,8 @@ pub struct Engine<S, L> {
     peers: Slots<Peer<S>>,
     /// What proxies said, by the peer's index.
     proxied: HashMap<u32, Proxied, HashKey>,
+    /// What the sockets have in common.
+    common: S::Common,
     timers: Wheel,
     now: Now,
     /// Peers that may have something to read.
@@ -143,6 +149,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             inbox: Vec::new(),
             peers: Slots::default(),
             proxied: HashMap::with_hasher(hash_key),
+            common: S::Common::default(),
             timers: Wheel::new(0),
             now: Now {
                 mono_ms: 0,
@@ -178,14 +185,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     /// Takes a new connection. `make` registers its socket under the slot and hands it over. One that is too many is
     /// told so; of those, one too many is closed at once.
-    pub fn accept(&mut self, now: Now, make: impl FnOnce(Slot) -> Option<S>) {
+    pub fn accept(&mut self, now: Now, make: impl FnOnce(Slot, &mut S::Common) -> Option<S>) {
         let is_admitted = !self.is_draining && self.site.admit();
         if !is_admitted && self.turned_away_count >= TURNED_AWAY_COUNT_MAX {
             self.hub.counters.turned_away_total += 1;
             return;
         }
         let slot = self.peers.next_slot();
-        let Some(socket) = make(slot) else {
+        let Some(socket) = make(slot, &mut self.common) else {
             if is_admitted {
                 self.site.release();
             }
@@ -208,7 +215,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
-        if writable && peer.marks.set(Marks::WRITABLE) {
+        if writable && (peer.marks.set(Marks::WRITABLE) || peer.socket.held_bytes(&self.common) > 0)
+        {
             self.mark_flush(slot.index);
         }
         let Some(peer) = self.peers.get_mut(slot) else {
@@ -243,6 +251,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.deliver();
         self.fan_out();
         self.flush_peers();
+        self.close_overdue();
         self.expire();
         self.hub.commit(&mut self.log);
         self.hub.forward();
@@ -291,6 +300,11 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     /// The shell counted something.
     pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.hub.counters
+    }
+
+    /// What the sockets have in common.
+    pub fn common_mut(&mut self) -> &mut S::Common {
+        &mut self.common
     }
 
     /// How many connections there are.
@@ -349,9 +363,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             };
             self.hub.disconnect(slot);
             self.forget_proxied(index);
-            let Some(peer) = self.peers.remove(index) else {
+            let Some(mut peer) = self.peers.remove(index) else {
                 continue;
             };
+            peer.socket.free(&mut self.common);
             if peer.marks.has(Marks::TURNED_AWAY) {
                 self.turned_away_count -= 1;
             } else {

@@ -2,6 +2,7 @@
 //! the peer's spill, and the peer on the list.
 
 use super::{Engine, Socket};
+use crate::http::{Refusal, Reply};
 use crate::hub::Hub;
 use crate::limits::{
     INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_PEER_MAX, OBJECT_COUNT_PER_PEER_MIN,
@@ -73,21 +74,12 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if !peer.marks.has(Marks::READABLE) || !may_read(peer, slot, &self.hub) {
             return;
         }
-        match peer.socket.recv(buffer) {
+        match peer.socket.recv(&mut self.common, buffer) {
             Received::Bytes(count) => {
                 let is_drained = count < buffer.len() && !peer.marks.has(Marks::HUNG_UP);
-                if is_drained {
-                    peer.marks.clear(Marks::READABLE);
-                }
-                peer.heard = self.now.tick();
-                self.hub.counters.received_bytes_total += count as u64;
-                if let Some(bytes) = buffer.get_mut(..count) {
-                    self.take_bytes(slot, bytes);
-                }
-                if !is_drained {
-                    self.mark_read(slot.index);
-                }
+                self.received(slot, buffer.get_mut(..count), is_drained);
             }
+            Received::Part(count) => self.received(slot, buffer.get_mut(..count), false),
             Received::Blocked => peer.marks.clear(Marks::READABLE),
             Received::Proxied(client) => {
                 self.named_by_header(slot, client);
@@ -102,6 +94,29 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 self.doom(slot.index);
             }
             Received::Failed => self.doom(slot.index),
+            Received::Broken => self.broke_off(slot),
+            Received::Misused => {
+                // In the clear, so that nothing is said of TLS that one could believe.
+                let reply = Reply::closing(self.now.unix_ms);
+                self.refuse_request(slot, reply, Refusal::WITHOUT_TLS);
+            }
+        }
+    }
+
+    fn received(&mut self, slot: Slot, bytes: Option<&mut [u8]>, is_drained: bool) {
+        let (Some(peer), Some(bytes)) = (self.peers.get_mut(slot), bytes) else {
+            return;
+        };
+        if is_drained {
+            peer.marks.clear(Marks::READABLE);
+        }
+        peer.heard = self.now.tick();
+        self.hub.counters.received_bytes_total += bytes.len() as u64;
+        if !bytes.is_empty() {
+            self.take_bytes(slot, bytes);
+        }
+        if !is_drained {
+            self.mark_read(slot.index);
         }
     }
 
@@ -321,7 +336,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 }
 
 /// Whether a peer may be read now: its own replies have room, its messages are kept, and its echo is through.
-fn may_read<S>(peer: &Peer<S>, slot: Slot, hub: &Hub) -> bool {
+fn may_read<S: Socket>(peer: &Peer<S>, slot: Slot, hub: &Hub) -> bool {
     match peer.phase {
         Phase::Echo => peer.replies.is_none(),
         Phase::Claiming => false,

@@ -1,7 +1,7 @@
 //! Phase 9: deadlines. Each peer has one timer; a deadline that moved away is found when the old one fires.
 
 use super::{Engine, Socket};
-use crate::http::{Refusal, Reply};
+use crate::http::Refusal;
 use crate::limits::{REPLY_BYTES_MAX, STANDSTILL_MS};
 use crate::log::LogPort;
 use crate::peer::{Marks, Phase};
@@ -50,7 +50,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         match peer.phase {
             Phase::Http if peer.spill.is_some() => {
                 self.hub.counters.handshake_timeouts_total += 1;
-                self.refuse_request(slot, Reply::closing(self.now.unix_ms), Refusal::TIMEOUT);
+                self.refuse_request(slot, self.closing(), Refusal::TIMEOUT);
             }
             // It asked for nothing, or not again: there is nothing to answer.
             Phase::Http => self.end(slot),

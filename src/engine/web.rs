@@ -67,7 +67,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 (head_bytes, None)
             }
             Parsed::Refused(refusal) => {
-                self.refuse_request(slot, Reply::closing(self.now.unix_ms), refusal);
+                self.refuse_request(slot, self.closing(), refusal);
                 (bytes.len(), Some(Stop::Empty))
             }
         }
@@ -76,6 +76,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     fn serve(&mut self, slot: Slot, request: &Request<'_>) {
         let mut reply = Reply::to(request, self.now.unix_ms);
         reply.keep_alive &= !self.is_draining;
+        reply.is_strict = self.settings.is_strict;
         let route = match http::route(request, self.settings.endpoints) {
             Ok(route) => route,
             Err(refusal) => return self.refuse_request(slot, reply, refusal),
@@ -171,7 +172,15 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             "too many connections"
         };
         let refusal = Refusal::unavailable(text, RETRY_AFTER_S);
-        self.refuse_request(slot, Reply::closing(self.now.unix_ms), refusal);
+        self.refuse_request(slot, self.closing(), refusal);
+    }
+
+    /// A reply to no request that could be read.
+    pub(super) fn closing(&self) -> Reply {
+        Reply {
+            is_strict: self.settings.is_strict,
+            ..Reply::closing(self.now.unix_ms)
+        }
     }
 
     fn upgrade(
@@ -186,7 +195,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             let refusal = Refusal::unavailable("the server is stopping", RETRY_AFTER_S);
             return self.refuse_request(slot, reply, refusal);
         }
-        let is_secure = self.named_by_request(slot, request);
+        let is_secure = self.named_by_request(slot, request) | self.settings.is_tls;
         let origins = &self.settings.origins;
         if !origin::is_allowed(request.origin, request.host, is_secure, origins) {
             self.hub.counters.origin_refused_total += 1;

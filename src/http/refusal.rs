@@ -35,6 +35,10 @@ impl Refusal {
     pub const CONTROL: Refusal = bad("a control character in the head");
     /// The first line is not a request line (RFC 9112, 3).
     pub const REQUEST_LINE: Refusal = bad("not an HTTP request line");
+    /// A request in the clear where TLS is spoken.
+    pub const WITHOUT_TLS: Refusal = bad("this port speaks TLS: ask for https://");
+    /// A TLS ClientHello where TLS is not spoken (RFC 8446, 5.1).
+    pub const TLS: Refusal = bad("this port does not speak TLS: ask for http://");
     /// Bad field name, no colon, white space before the colon, folded line (RFC 9112, 5).
     pub const FIELD: Refusal = bad("a malformed header field");
     /// No `Host`, two of them, or one that is not a host (RFC 9112, 3.2).

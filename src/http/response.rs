@@ -82,6 +82,8 @@ pub struct Reply {
     pub keep_alive: bool,
     /// Whether the body is sent: not to `HEAD`.
     pub with_body: bool,
+    /// Whether browsers are told to come with TLS alone (RFC 6797). Never where the answer itself goes without.
+    pub is_strict: bool,
 }
 
 impl Reply {
@@ -92,6 +94,7 @@ impl Reply {
             unix_ms,
             keep_alive: request.keep_alive,
             with_body,
+            is_strict: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl Reply {
             unix_ms,
             keep_alive: false,
             with_body: true,
+            is_strict: false,
         }
     }
 
@@ -180,6 +184,9 @@ impl Reply {
         if let Some(connection) = connection {
             field(out, "Connection", connection);
         }
+        if self.is_strict {
+            field(out, "Strict-Transport-Security", STRICT_TRANSPORT_SECURITY);
+        }
     }
 
     /// The fields of the body, the end of the head, and the body.
@@ -215,6 +222,8 @@ pub fn upgrade(
     out.extend_from_slice(b"\r\n");
 }
 
+/// For a year, and for this name alone: what else runs under names below it is not ours to say.
+const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
 /// The page loads its own files only and talks to its own server only (`'self'` covers `ws:` and `wss:` of the same
 /// host and port); nobody may frame it.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -277,6 +286,7 @@ mod tests {
             unix_ms: 0,
             keep_alive: true,
             with_body: true,
+            is_strict: false,
         };
         let head = Reply {
             with_body: false,

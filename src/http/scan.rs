@@ -33,6 +33,9 @@ pub(super) struct Head<'a> {
     pub(super) bytes: usize,
 }
 
+/// The first byte of a TLS connection (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 /// What one byte led to.
 enum Step<'a> {
     More,
@@ -75,6 +78,7 @@ impl Scan {
         }
         match byte {
             b' '..=b'~' => Ok(()),
+            TLS_HANDSHAKE if self.at == 0 => Err(Refusal::TLS),
             _ if in_request_line => Err(Refusal::REQUEST_LINE),
             b'\t' | 0x80..=0xff => Ok(()),
             _ => Err(Refusal::CONTROL),

@@ -13,10 +13,13 @@ mod port;
 mod preface;
 pub mod privileges;
 mod process;
+mod raw;
+pub mod reload;
 mod shard;
 pub mod signals;
 mod survey;
 pub mod sys;
+mod tls;
 mod token;
 mod transport;
 
@@ -35,12 +38,14 @@ use self::operator::Operator;
 use self::port::Port;
 use self::privileges::UserError;
 use self::process::Process;
+use self::reload::{Reloader, Reloads};
 use self::shard::{Clock, Shard, Shared};
 use self::survey::Surveys;
+use self::tls::{KeyError, Tls};
 use self::token::Subject;
-use self::transport::Transport;
+use self::transport::{Common, Transport};
 use crate::admin::Admin;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::counters::Counters;
 use crate::engine::{Engine, Place, Restored, Settings};
 use crate::hashing::HashKey;
@@ -59,6 +64,8 @@ pub struct Server {
     /// None where everything is in memory.
     store: Option<Store>,
     admin: Option<Admin>,
+    /// None where nothing can be read again.
+    reloader: Option<Reloader>,
 }
 
 type ShardThread = JoinHandle<io::Result<()>>;
@@ -81,6 +88,8 @@ pub enum StartError {
     User(UserError),
     /// The data folder cannot be used.
     Store(StoreError),
+    /// TLS was asked for with a certificate, a key or authorities that do not serve.
+    Tls(KeyError),
     /// The system refused a thread, a descriptor or random numbers.
     System(io::Error),
 }
@@ -101,6 +110,13 @@ impl Server {
             privileges::become_user(account, config.history.folder()).map_err(StartError::User)?;
         }
         let opened = open_store(config)?;
+        let mut reloads = Reloads::default();
+        let tls = open_tls(config, &mut reloads)?;
+        let opened = Opened {
+            store: opened,
+            tls,
+            reloads,
+        };
         let polls = sockets
             .public
             .iter()
@@ -115,22 +131,24 @@ impl Server {
         config: &Config,
         sockets: Sockets,
         polls: Vec<Poll>,
-        opened: Option<store::Opened>,
+        opened: Opened,
     ) -> io::Result<Server> {
         let address = sockets
             .public
             .first()
             .map_or(Ok(config.listen), TcpListener::local_addr)?;
         let mut plan = Plan::new(config, &polls)?;
+        plan.tls = opened.tls;
         let mut server = Server {
             address,
             stopper: plan.stopper(),
             threads: Vec::new(),
             store: None,
             admin: None,
+            reloader: opened.reloads.start(Arc::clone(&plan.shared.process))?,
         };
-        if let Some(opened) = opened {
-            server.store = Some(plan.start_store(opened)?);
+        if let Some(store) = opened.store {
+            server.store = Some(plan.start_store(store)?);
         }
         for (id, (poll, socket)) in (0..).zip(polls.into_iter().zip(sockets.public)) {
             match plan.spawn(id, poll, socket) {
@@ -160,6 +178,11 @@ impl Server {
     /// Something that can ask it to stop.
     pub fn stopper(&self) -> Stopper {
         self.stopper.clone()
+    }
+
+    /// Something that makes it read its certificate and keys again; none where it has none.
+    pub fn reloader(&self) -> Option<Reloader> {
+        self.reloader.clone()
     }
 
     /// Waits until it has stopped, and says what was counted.
@@ -245,10 +268,18 @@ struct Plan {
     hash_key: HashKey,
     shared: Shared,
     pin: bool,
+    tls: Option<Arc<tls::Current>>,
     desk: Option<Arc<store::Desk>>,
     names: Arc<Vec<Restored>>,
     /// Mutes and bans that were there before.
     sanctions: Arc<Vec<Arc<Sanction>>>,
+}
+
+/// What was opened before any thread starts.
+struct Opened {
+    store: Option<store::Opened>,
+    tls: Option<Arc<tls::Current>>,
+    reloads: Reloads,
 }
 
 impl Plan {
@@ -280,6 +311,7 @@ impl Plan {
             hash_key: HashKey::new(key),
             shared,
             pin: config.pin,
+            tls: None,
             desk: None,
             names: Arc::default(),
             sanctions: Arc::default(),
@@ -348,7 +380,12 @@ impl Plan {
             None => Port::Memory(MemoryLog::new(self.hash_key)),
         };
         let (settings, site) = (Arc::clone(&self.settings), Arc::clone(&self.shared.process));
-        let mut engine = Engine::new(place, settings, site, log, self.hash_key, seed);
+        let mut engine: Engine<Transport, Port> =
+            Engine::new(place, settings, site, log, self.hash_key, seed);
+        let common: &mut Common = engine.common_mut();
+        let held_bytes_max = self.settings.limits.stalled_bytes_max;
+        let current = self.tls.as_ref().map(Arc::clone);
+        common.tls = current.map(|current| Tls::new(current, held_bytes_max));
         self.names.iter().for_each(|name| engine.restore(name));
         let sanctions = self.sanctions.iter();
         sanctions.for_each(|sanction| engine.restore_sanction(sanction));
@@ -370,6 +407,30 @@ fn open_store(config: &Config) -> Result<Option<store::Opened>, StartError> {
     store::open(plan).map(Some).map_err(StartError::Store)
 }
 
+/// Reads certificate and key, if TLS is asked for.
+fn open_tls(
+    config: &Config,
+    reloads: &mut Reloads,
+) -> Result<Option<Arc<tls::Current>>, StartError> {
+    let Some(wanted) = &config.tls else {
+        return Ok(None);
+    };
+    let folder = config.history.folder();
+    let (current, files) = tls::open(wanted, folder).map_err(StartError::Tls)?;
+    if let Some(files) = files {
+        reloads.add(files);
+    }
+    Ok(Some(current))
+}
+
+/// A browser that has seen it never asks without TLS again, so nothing that is only made for development says it.
+fn is_strict(config: &Config) -> bool {
+    match config.tls.as_ref().map(|tls| &tls.pair) {
+        Some(config::Pair::Files { .. }) => true,
+        Some(config::Pair::Development) | None => false,
+    }
+}
+
 fn settings(config: &Config) -> Settings {
     Settings {
         limits: config.limits.clone(),
@@ -379,6 +440,8 @@ fn settings(config: &Config) -> Settings {
             has_admin: config.admin.is_some(),
         },
         deflate: config.deflate,
+        is_tls: config.tls.is_some(),
+        is_strict: is_strict(config),
         origins: config.origins.clone(),
         room_rules: Arc::new(config.room_rules.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
@@ -399,6 +462,7 @@ impl fmt::Display for StartError {
             }
             StartError::User(error) => error.fmt(f),
             StartError::Store(error) => error.fmt(f),
+            StartError::Tls(error) => write!(f, "no TLS: {error}"),
             StartError::System(error) => write!(f, "cannot start: {error}"),
         }
     }
@@ -436,6 +500,7 @@ mod tests {
             shards,
             user: None,
             pin: false,
+            tls: None,
             history: History::Memory,
             retention: Retention::default(),
             is_new_epoch: false,

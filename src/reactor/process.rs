@@ -1,6 +1,6 @@
 //! What all shards of the process share: the count of connections, the stop, and what each has counted.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::counters::Counters;
@@ -16,6 +16,8 @@ pub struct Process {
     /// Shards that still have something to flush, or may get something.
     undrained_count: AtomicU16,
     store: OnceLock<Arc<Desk>>,
+    reload_count: AtomicU64,
+    reload_failure_count: AtomicU64,
     /// One lock per shard, which nobody else takes but for a scrape.
     counters: Vec<Mutex<Counters>>,
 }
@@ -28,6 +30,8 @@ impl Process {
             is_draining: AtomicBool::new(false),
             undrained_count: AtomicU16::new(about.shard_count),
             store: OnceLock::new(),
+            reload_count: AtomicU64::new(0),
+            reload_failure_count: AtomicU64::new(0),
             counters: (0..about.shard_count).map(|_| Mutex::default()).collect(),
             about,
         }
@@ -71,6 +75,21 @@ impl Process {
             .clone_from(counters);
     }
 
+    /// Notes that something was read again, and whether it was taken.
+    pub fn reloaded(&self, is_taken: bool) {
+        let count = match is_taken {
+            true => &self.reload_count,
+            false => &self.reload_failure_count,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something was read again and taken, and how often it was refused.
+    pub fn reload_counts(&self) -> (u64, u64) {
+        let taken = self.reload_count.load(Ordering::Relaxed);
+        (taken, self.reload_failure_count.load(Ordering::Relaxed))
+    }
+
     /// What all shards together have counted.
     pub fn total(&self) -> Counters {
         self.counters
@@ -96,6 +115,7 @@ impl Site for Process {
 
     fn metrics(&self, out: &mut String) {
         metrics::render(out, &self.total(), &self.about);
+        metrics::render_reloads(out, self.reload_counts());
         if let Some(desk) = self.store.get() {
             metrics::render_store(out, desk);
         }

@@ -15,10 +15,11 @@ use super::port::Port;
 use super::process::Process;
 use super::survey::{Surveys, Task};
 use super::token::Subject;
-use super::transport::Transport;
+use super::transport::{Common, Transport};
 use crate::engine::{Engine, Now, Settings};
 use crate::limits::EVENT_COUNT_PER_POLL;
 use crate::mail::Mail;
+use crate::slots::Slot;
 
 /// One shard: everything that its thread alone touches, and its ends of what all shards share.
 pub struct Shard {
@@ -107,6 +108,7 @@ impl Shard {
         self.note_events();
         self.begin_stop();
         self.take_mail()?;
+        self.engine.common_mut().begin();
         self.engine.turn(self.now);
         self.send_mail()?;
         self.accept();
@@ -232,8 +234,8 @@ impl Shard {
             settings, surveys, ..
         } = &self.shared;
         let admit = |(stream, address): (TcpStream, SocketAddr)| {
-            let wrap = |stream| {
-                let mut transport = Transport::Plain(stream);
+            let wrap = |stream, slot, common: &mut Common| {
+                let mut transport = Transport::new(stream, slot, common);
                 if settings.trusted_proxies.contain(address.ip()) {
                     transport = transport.fronted();
                 }
@@ -276,6 +278,9 @@ impl Shard {
     /// At the end of every turn: a copy of a few cache lines under a lock that nobody else holds, and a scrape is
     /// never older than the last turn.
     fn publish(&mut self) {
+        if let Some(tally) = self.engine.common_mut().tally() {
+            tally.count(self.engine.counters_mut());
+        }
         self.shared.process.publish(self.id, self.engine.counters());
     }
 }
@@ -302,13 +307,13 @@ fn admit(
     registry: &Registry,
     now: Now,
     mut stream: TcpStream,
-    wrap: impl FnOnce(TcpStream) -> Transport,
+    wrap: impl FnOnce(TcpStream, Slot, &mut Common) -> Transport,
 ) -> io::Result<()> {
     let mut result = Ok(());
-    engine.accept(now, |slot| {
+    engine.accept(now, |slot, common: &mut Common| {
         let interest = Interest::READABLE | Interest::WRITABLE;
         result = registry.register(&mut stream, Subject::Peer(slot).token(), interest);
-        result.is_ok().then(|| wrap(stream))
+        result.is_ok().then(|| wrap(stream, slot, common))
     });
     result
 }

@@ -1,19 +1,22 @@
-//! The sockets that the engine reads and writes.
+//! The sockets that the engine reads and writes: TCP as it is, or with layers over it.
 
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 
 use mio::net::TcpStream;
-use rustix::net::{RecvFlags, SendFlags};
 
 use super::preface::{self, Preface};
+use super::raw;
+use super::tls::{Tally, Tls};
 use crate::engine::{Received, Sent, Socket, Traffic};
+use crate::slots::Slot;
 
 /// One connection's bytes.
 #[derive(Debug)]
 pub enum Transport {
     /// TCP as it is.
     Plain(TcpStream),
+    /// TCP under TLS, with the index of its session.
+    Tls(TcpStream, u32),
     /// One from a proxy of ours, until it is known whether a header comes before its own bytes. Empty only within
     /// [`Socket::recv`].
     Fronted(Option<Box<Transport>>),
@@ -28,7 +31,36 @@ pub struct Observed {
     traffic: Traffic,
 }
 
+/// What the transports of a shard have in common.
+#[derive(Default)]
+pub struct Common {
+    /// Where TLS is spoken.
+    pub tls: Option<Tls>,
+}
+
+impl Common {
+    /// A turn begins.
+    pub fn begin(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.begin();
+        }
+    }
+
+    /// What was counted of TLS.
+    pub fn tally(&self) -> Option<Tally> {
+        self.tls.as_ref().map(Tls::tally)
+    }
+}
+
 impl Transport {
+    /// The transport of a new connection in this slot.
+    pub fn new(stream: TcpStream, slot: Slot, common: &mut Common) -> Transport {
+        match &mut common.tls {
+            Some(tls) => Transport::Tls(stream, tls.add(slot)),
+            None => Transport::Plain(stream),
+        }
+    }
+
     /// This one, with a header of the PROXY protocol before it, or none.
     pub fn fronted(self) -> Transport {
         Transport::Fronted(Some(Box::new(self)))
@@ -47,14 +79,24 @@ impl Transport {
     /// The connection below; `None` only while a header is taken.
     fn stream(&self) -> Option<&TcpStream> {
         match self {
-            Transport::Plain(stream) => Some(stream),
+            Transport::Plain(stream) | Transport::Tls(stream, _) => Some(stream),
             Transport::Fronted(inner) => inner.as_ref()?.stream(),
             Transport::Observed(observed) => observed.below.stream(),
         }
     }
 
+    /// The session of TLS on this connection, with the connection.
+    fn session(&self) -> Option<(u32, &TcpStream)> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream, session) => Some((*session, stream)),
+            Transport::Fronted(inner) => inner.as_ref()?.session(),
+            Transport::Observed(observed) => observed.below.session(),
+        }
+    }
+
     /// Reads what stands before the connection's own bytes, and those if there is nothing to tell.
-    fn recv_first(&mut self, into: &mut [u8]) -> Received {
+    fn recv_first(&mut self, common: &mut Common, into: &mut [u8]) -> Received {
         let Some(preface) = self.stream().map(preface::take) else {
             return Received::Failed;
         };
@@ -76,55 +118,22 @@ impl Transport {
         {
             *self = *inner;
         }
-        client.map_or_else(|| self.recv(into), Received::Proxied)
+        client.map_or_else(|| self.recv(common, into), Received::Proxied)
     }
-}
-
-/// What a failed call means for its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    /// Nothing to do until the next edge.
-    Blocked,
-    /// A signal came in between; the same call again.
-    Interrupted,
-    /// The connection is gone.
-    Gone,
-}
-
-/// The one place where an I/O error of a connection is judged.
-fn classify(error: &io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::WouldBlock => Failure::Blocked,
-        ErrorKind::Interrupted => Failure::Interrupted,
-        // Reset, aborted, timed out, unreachable, out of memory: it makes no difference to us which.
-        _ => Failure::Gone,
-    }
-}
-
-/// Both calls go to the kernel directly: libc's are points of cancellation, which with more than one thread costs a
-/// twentieth of a small echo.
-fn receive(stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
-    let (count, _) = rustix::net::recv(stream, into, RecvFlags::empty())?;
-    Ok(count)
-}
-
-/// See [`receive`].
-fn transmit(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(stream, bytes, SendFlags::NOSIGNAL)?)
 }
 
 impl Observed {
-    fn recv(&mut self, into: &mut [u8]) -> Received {
-        let received = self.below.recv(into);
-        if let Received::Bytes(count) = received {
+    fn recv(&mut self, common: &mut Common, into: &mut [u8]) -> Received {
+        let received = self.below.recv(common, into);
+        if let Received::Bytes(count) | Received::Part(count) = received {
             self.traffic.received_bytes += count as u64;
         }
         received
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Sent {
-        let sent = self.below.send(bytes);
-        if let Sent::Bytes(count) = sent {
+    fn send(&mut self, common: &mut Common, bytes: &[u8]) -> Sent {
+        let sent = self.below.send(common, bytes);
+        if let Sent::Bytes(count) | Sent::Held(count) = sent {
             self.traffic.sent_bytes += count as u64;
         }
         sent
@@ -132,51 +141,63 @@ impl Observed {
 }
 
 impl Socket for Transport {
-    fn recv(&mut self, into: &mut [u8]) -> Received {
-        debug_assert!(
-            !into.is_empty(),
-            "an empty buffer would look like the end of the stream"
-        );
+    type Common = Common;
+
+    fn recv(&mut self, common: &mut Common, into: &mut [u8]) -> Received {
         match self {
-            Transport::Fronted(_) => self.recv_first(into),
-            Transport::Observed(observed) => observed.recv(into),
-            Transport::Plain(stream) => loop {
-                match receive(stream, into).map_err(|error| classify(&error)) {
-                    Ok(0) => break Received::Closed,
-                    Ok(count) => break Received::Bytes(count),
-                    Err(Failure::Blocked) => break Received::Blocked,
-                    Err(Failure::Interrupted) => {}
-                    Err(Failure::Gone) => break Received::Failed,
-                }
+            Transport::Plain(stream) => raw::recv(stream, into),
+            Transport::Tls(stream, session) => match &mut common.tls {
+                Some(tls) => tls.recv(*session, stream, into),
+                None => Received::Failed,
             },
+            Transport::Fronted(_) => self.recv_first(common, into),
+            Transport::Observed(observed) => observed.recv(common, into),
         }
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Sent {
-        debug_assert!(
-            !bytes.is_empty(),
-            "a send of nothing says nothing about the socket"
-        );
+    fn send(&mut self, common: &mut Common, bytes: &[u8]) -> Sent {
         match self {
+            Transport::Plain(stream) => raw::send(stream, bytes),
+            Transport::Tls(stream, session) => match &mut common.tls {
+                Some(tls) => tls.send(*session, stream, bytes),
+                None => Sent::Failed,
+            },
             Transport::Fronted(inner) => inner
                 .as_mut()
-                .map_or(Sent::Failed, |inner| inner.send(bytes)),
-            Transport::Observed(observed) => observed.send(bytes),
-            Transport::Plain(stream) => loop {
-                match transmit(stream, bytes).map_err(|error| classify(&error)) {
-                    Ok(0) => break Sent::Failed,
-                    Ok(count) => break Sent::Bytes(count),
-                    Err(Failure::Blocked) => break Sent::Blocked,
-                    Err(Failure::Interrupted) => {}
-                    Err(Failure::Gone) => break Sent::Failed,
-                }
-            },
+                .map_or(Sent::Failed, |inner| inner.send(common, bytes)),
+            Transport::Observed(observed) => observed.send(common, bytes),
         }
     }
 
-    fn shutdown(&mut self) {
-        // Fails only where the connection is gone, which the next recv tells.
-        let _ = self.stream().map(|stream| stream.shutdown(Shutdown::Write));
+    fn flush(&mut self, common: &mut Common) -> Sent {
+        match (self.session(), &mut common.tls) {
+            (Some((session, stream)), Some(tls)) => tls.flush(session, stream),
+            (Some(_) | None, _) => Sent::Bytes(0),
+        }
+    }
+
+    fn held_bytes(&self, common: &Common) -> usize {
+        match (&common.tls, self.session()) {
+            (Some(tls), Some((session, _))) => tls.held_bytes(session),
+            (Some(_) | None, _) => 0,
+        }
+    }
+
+    fn overdue(common: &mut Common) -> Option<Slot> {
+        common.tls.as_mut()?.overdue()
+    }
+
+    fn shutdown(&mut self, common: &mut Common) {
+        match (self.session(), &mut common.tls) {
+            (Some((session, stream)), Some(tls)) => tls.shutdown(session, stream),
+            (Some(_) | None, _) => _ = self.stream().map(raw::shutdown),
+        }
+    }
+
+    fn free(&mut self, common: &mut Common) {
+        if let (Some((session, _)), Some(tls)) = (self.session(), &mut common.tls) {
+            tls.remove(session);
+        }
     }
 
     fn address(&self) -> Option<IpAddr> {
@@ -187,7 +208,7 @@ impl Socket for Transport {
 
     fn traffic(&self) -> Traffic {
         match self {
-            Transport::Plain(_) | Transport::Fronted(_) => Traffic::default(),
+            Transport::Plain(_) | Transport::Tls(..) | Transport::Fronted(_) => Traffic::default(),
             Transport::Observed(observed) => observed.traffic,
         }
     }
@@ -222,20 +243,26 @@ mod tests {
     }
 
     fn outcome(ours: &mut Transport) -> Option<Received> {
-        match ours.recv(&mut [0; 16]) {
+        match ours.recv(&mut Common::default(), &mut [0; 16]) {
             Received::Blocked => None,
             other @ (Received::Bytes(_)
+            | Received::Part(_)
             | Received::Proxied(_)
             | Received::Closed
             | Received::Malformed
-            | Received::Failed) => Some(other),
+            | Received::Failed
+            | Received::Broken
+            | Received::Misused) => Some(other),
         }
     }
 
     #[test]
     fn bytes_then_nothing_then_the_end() {
         let (mut ours, mut client) = pair();
-        assert!(matches!(ours.recv(&mut [0; 16]), Received::Blocked));
+        assert!(matches!(
+            ours.recv(&mut Common::default(), &mut [0; 16]),
+            Received::Blocked
+        ));
         client.write_all(b"hello").unwrap();
         assert!(matches!(
             eventually(|| outcome(&mut ours)),
@@ -259,22 +286,25 @@ mod tests {
             eventually(|| outcome(&mut ours)),
             Received::Failed
         ));
-        assert!(matches!(ours.send(b"x"), Sent::Failed));
+        assert!(matches!(
+            ours.send(&mut Common::default(), b"x"),
+            Sent::Failed
+        ));
     }
 
     #[test]
     fn a_full_socket_blocks_and_a_half_close_ends_the_stream() {
         let (mut ours, mut client) = pair();
         let mut sent = 0;
-        eventually(|| match ours.send(&[7; 65536]) {
+        eventually(|| match ours.send(&mut Common::default(), &[7; 65536]) {
             Sent::Bytes(count) => {
                 sent += count;
                 None
             }
-            Sent::Blocked => Some(()),
+            Sent::Blocked | Sent::Held(_) => Some(()),
             Sent::Failed => panic!("the connection is well"),
         });
-        ours.shutdown();
+        ours.shutdown(&mut Common::default());
         let mut received = Vec::new();
         client.read_to_end(&mut received).unwrap();
         assert_eq!(received.len(), sent);
@@ -290,7 +320,10 @@ mod tests {
     fn a_header_comes_before_what_is_counted() {
         let (ours, mut client) = pair();
         let mut ours = ours.fronted().observed(7);
-        assert!(matches!(ours.recv(&mut [0; 16]), Received::Blocked));
+        assert!(matches!(
+            ours.recv(&mut Common::default(), &mut [0; 16]),
+            Received::Blocked
+        ));
         client
             .write_all(b"PROXY TCP4 192.0.2.7 127.0.0.1 5 6\r\nhello")
             .unwrap();
@@ -300,7 +333,7 @@ mod tests {
             Received::Proxied(address)
         );
         assert_eq!(eventually(|| outcome(&mut ours)), Received::Bytes(5));
-        assert_eq!(ours.send(b"hi"), Sent::Bytes(2));
+        assert_eq!(ours.send(&mut Common::default(), b"hi"), Sent::Bytes(2));
         let traffic = ours.traffic();
         assert_eq!(
             (traffic.since_ms, traffic.received_bytes, traffic.sent_bytes),
@@ -313,20 +346,5 @@ mod tests {
             Received::Bytes(10),
             "only the first bytes are a header"
         );
-    }
-
-    #[test]
-    fn only_a_blocked_and_an_interrupted_call_leave_a_connection() {
-        for (error, failure) in [
-            (ErrorKind::WouldBlock, Failure::Blocked),
-            (ErrorKind::Interrupted, Failure::Interrupted),
-            (ErrorKind::ConnectionReset, Failure::Gone),
-            (ErrorKind::BrokenPipe, Failure::Gone),
-            (ErrorKind::TimedOut, Failure::Gone),
-            (ErrorKind::OutOfMemory, Failure::Gone),
-            (ErrorKind::Other, Failure::Gone),
-        ] {
-            assert_eq!(classify(&error.into()), failure, "{error:?}");
-        }
     }
 }

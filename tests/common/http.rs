@@ -1,6 +1,6 @@
 //! HTTP as bytes: what is sent is sent as it stands, and answers are read strictly.
 
-use super::{PATIENCE, left_of};
+use super::{PATIENCE, Stream, left_of};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
@@ -31,12 +31,13 @@ impl Response {
 
 /// A connection on which HTTP is spoken.
 pub struct Http {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
 }
 
 impl Http {
-    pub fn new(stream: TcpStream) -> Http {
+    pub fn new(stream: impl Into<Stream>) -> Http {
+        let stream = stream.into();
         stream.set_nodelay(true).expect("a socket");
         Http {
             stream,
@@ -80,14 +81,14 @@ impl Http {
     }
 
     /// The connection, where nothing more was received.
-    pub fn into_stream(self) -> TcpStream {
+    pub fn into_stream(self) -> Stream {
         assert!(self.received.is_empty(), "nothing is left");
         self.stream
     }
 
     /// The connection below.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.tcp()
     }
 
     fn read_response(&mut self, has_body: bool) -> Response {
@@ -134,10 +135,18 @@ impl Http {
                 self.received.extend_from_slice(&buffer[..count]);
                 true
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) if is_end(&error) => false,
             Err(error) => panic!("reading from the server: {error}"),
         }
     }
+}
+
+/// A connection that was cut is at its end as well.
+fn is_end(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof
+    )
 }
 
 fn parse(head: &str) -> Response {

@@ -13,11 +13,14 @@ mod client;
 mod http;
 mod server;
 mod socket;
+mod stream;
+pub mod tls;
 
 pub use client::{Client, seq, seqs};
 pub use http::{Http, Response};
 pub use server::{Server, program, run_to_end};
 pub use socket::{Frame, KEY, Socket, deflated, fragment, marked, masked, upgrade};
+pub use stream::Stream;
 
 pub use roomcast::ws::Opcode;
 pub use serde_json::{Value, json};
@@ -46,6 +49,31 @@ macro_rules! sharded {
     };
 }
 pub(crate) use sharded;
+
+/// The same, and once more over TLS.
+macro_rules! transported {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            mod $name {
+                #[test]
+                fn one_shard() {
+                    super::$name(1);
+                }
+
+                #[test]
+                fn two_shards() {
+                    super::$name(2);
+                }
+
+                #[test]
+                fn tls() {
+                    super::common::tls::over_tls(|| super::$name(2));
+                }
+            }
+        )+
+    };
+}
+pub(crate) use transported;
 
 /// Asks until the answer is yes. `what` says what did not come true.
 pub fn until(what: &str, mut is_true: impl FnMut() -> bool) {

@@ -1,6 +1,7 @@
 //! The real program as a child process.
 
-use super::{Client, Http, PATIENCE, Response, Socket, until};
+use super::{Client, Http, PATIENCE, Response, Socket, Stream, tls, until};
+use rustls::ClientConfig;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +18,8 @@ pub struct Server {
     child: Child,
     address: SocketAddr,
     log: Arc<Mutex<String>>,
+    /// How clients speak TLS with it, if it does.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Server {
@@ -32,6 +35,9 @@ impl Server {
             .args(FLAGS)
             .args(["--shards", &shards.to_string()])
             .args(flags);
+        if tls::is_wanted() {
+            command.arg("--tls-self-signed");
+        }
         Server::run(command)
     }
 
@@ -52,7 +58,8 @@ impl Server {
             }
         });
         let line = told.recv_timeout(PATIENCE).unwrap_or_default();
-        let address = line.strip_prefix("listening on http://");
+        let url = line.strip_prefix("listening on ");
+        let (scheme, address) = url.and_then(|url| url.split_once("://")).unzip();
         let Some(address) = address.and_then(|text| text.parse().ok()) else {
             let _ = child.kill();
             let _ = child.wait();
@@ -62,7 +69,13 @@ impl Server {
             child,
             address,
             log,
+            tls: (scheme == Some("https")).then(tls::trusting),
         }
+    }
+
+    /// Lets clients speak TLS in their own way.
+    pub fn set_tls(&mut self, config: ClientConfig) {
+        self.tls = Some(Arc::new(config));
     }
 
     /// Where it listens.
@@ -80,20 +93,33 @@ impl Server {
         TcpStream::connect_timeout(&self.address, PATIENCE).expect("the server listens")
     }
 
+    /// A new connection, on which TLS is spoken where the server does.
+    pub fn stream(&self) -> Stream {
+        self.secure(self.connect())
+    }
+
+    /// What is spoken over this connection.
+    pub fn secure(&self, stream: TcpStream) -> Stream {
+        match &self.tls {
+            Some(config) => Stream::secure(stream, config),
+            None => stream.into(),
+        }
+    }
+
     /// A new connection that can take only so many bytes, about, without reading.
-    pub fn connect_with_window(&self, bytes: usize) -> TcpStream {
+    pub fn connect_with_window(&self, bytes: usize) -> Stream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.expect("a socket");
         socket.set_recv_buffer_size(bytes).expect("a socket");
         socket
             .connect(&self.address.into())
             .expect("the server listens");
-        socket.into()
+        self.secure(socket.into())
     }
 
     /// A new connection that speaks HTTP.
     pub fn http(&self) -> Http {
-        Http::new(self.connect())
+        Http::new(self.stream())
     }
 
     /// Fetches a path, on a connection of its own.
@@ -108,13 +134,13 @@ impl Server {
 
     /// A WebSocket of this path and query.
     pub fn socket(&self, path: &str) -> Socket {
-        Socket::open(self.connect(), &self.host(), path)
+        Socket::open(self.stream(), &self.host(), path)
     }
 
     /// A WebSocket of this path and query on which messages may be compressed.
     pub fn deflating_socket(&self, path: &str) -> Socket {
         let (socket, agreed) =
-            Socket::offer(self.connect(), &self.host(), path, "permessage-deflate");
+            Socket::offer(self.stream(), &self.host(), path, "permessage-deflate");
         assert!(agreed.is_some(), "it was offered");
         socket
     }

@@ -1,12 +1,12 @@
 //! A WebSocket client that does as it is told, and checks every frame of the server against RFC 6455.
 
-use super::{Opcode, PATIENCE, left_of};
+use super::{Opcode, PATIENCE, Stream, left_of};
 use miniz_oxide::MZFlush;
 use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
 use miniz_oxide::deflate::stream::deflate;
 use roomcast::ws::frame::encode_masked;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -29,7 +29,7 @@ pub enum Frame {
 
 /// A connection behind its upgrade.
 pub struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     received: Vec<u8>,
     /// Whether the server may compress messages.
     is_deflating: bool,
@@ -86,7 +86,8 @@ pub fn upgrade(host: &str, path: &str, lines: &str) -> String {
 
 impl Socket {
     /// Upgrades a connection.
-    pub fn open(mut stream: TcpStream, host: &str, path: &str) -> Socket {
+    pub fn open(stream: impl Into<Stream>, host: &str, path: &str) -> Socket {
+        let mut stream = stream.into();
         let request = upgrade(host, path, "");
         stream
             .write_all(request.as_bytes())
@@ -96,11 +97,12 @@ impl Socket {
 
     /// Upgrades a connection with an offer of extensions; what is agreed on is given as well.
     pub fn offer(
-        mut stream: TcpStream,
+        stream: impl Into<Stream>,
         host: &str,
         path: &str,
         offer: &str,
     ) -> (Socket, Option<String>) {
+        let mut stream = stream.into();
         let line = format!("Sec-WebSocket-Extensions: {offer}\r\n");
         let request = upgrade(host, path, &line);
         stream
@@ -115,13 +117,13 @@ impl Socket {
     }
 
     /// Reads the answer to an upgrade request that was sent already, and that offered no extension.
-    pub fn upgraded(stream: TcpStream) -> Socket {
-        let (socket, head) = Socket::answered(stream);
+    pub fn upgraded(stream: impl Into<Stream>) -> Socket {
+        let (socket, head) = Socket::answered(stream.into());
         assert!(!head.contains("Sec-WebSocket-Extensions"), "{head}");
         socket
     }
 
-    fn answered(stream: TcpStream) -> (Socket, String) {
+    fn answered(stream: Stream) -> (Socket, String) {
         stream.set_nodelay(true).expect("a socket");
         let mut socket = Socket {
             stream,
@@ -250,14 +252,22 @@ impl Socket {
 
     /// Says that nothing more is sent.
     pub fn end(&mut self) {
-        self.stream
-            .shutdown(Shutdown::Write)
-            .expect("an open socket");
+        self.stream.end().expect("an open socket");
     }
 
     /// The connection below.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.tcp()
+    }
+
+    /// What is read from and written to.
+    pub fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// What was agreed on, where it is TLS.
+    pub fn tls(&self) -> Option<&rustls::ClientConnection> {
+        self.stream.tls()
     }
 
     /// The next frame of what was received.
@@ -294,7 +304,8 @@ impl Socket {
             }
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut => None,
-                ErrorKind::ConnectionReset => Some(0),
+                // Under TLS, one that was cut has no notice of its end.
+                ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => Some(0),
                 ErrorKind::Interrupted => self.receive_before(deadline),
                 _ => panic!("reading from the server: {error}"),
             },

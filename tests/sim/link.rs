@@ -380,15 +380,17 @@ impl Link {
 pub struct SimSocket(pub SharedLink);
 
 impl Socket for SimSocket {
-    fn recv(&mut self, into: &mut [u8]) -> Received {
+    type Common = ();
+
+    fn recv(&mut self, (): &mut (), into: &mut [u8]) -> Received {
         self.0.borrow_mut().server_recv(into)
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Sent {
+    fn send(&mut self, (): &mut (), bytes: &[u8]) -> Sent {
         self.0.borrow_mut().server_send(bytes)
     }
 
-    fn shutdown(&mut self) {
+    fn shutdown(&mut self, (): &mut ()) {
         self.0.borrow_mut().down_ended = true;
     }
 

@@ -468,7 +468,7 @@ impl Network {
         } = &mut self.shards[shard];
         while let Some(link) = to_accept.pop_front() {
             let socket = SimSocket(Rc::clone(&link));
-            engine.accept(now, |slot| {
+            engine.accept(now, |slot, ()| {
                 link.borrow_mut().register(number, slot);
                 Some(socket)
             });

@@ -35,6 +35,9 @@ pub struct Common {
     /// Threads of roomcast.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     shards: u16,
+    /// Let each roomcast take part once more, with TLS.
+    #[arg(long)]
+    tls: bool,
     /// One more argument for roomcast. Repeatable.
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     server_arg: Vec<String>,
@@ -59,11 +62,22 @@ pub struct Contestant {
     pub choice: Choice,
     /// The room.
     pub room: Room,
+    /// Whether TLS is spoken with it.
+    pub is_tls: bool,
 }
 
 impl Contestant {
     /// What it is called in a table.
     pub fn name(&self) -> String {
+        let name = self.plain_name();
+        if self.is_tls {
+            format!("{name} tls")
+        } else {
+            name
+        }
+    }
+
+    fn plain_name(&self) -> String {
         match (self.choice.chats(), &self.room.dialect) {
             (_, Dialect::Chat) => format!("{} ws", self.choice.name()),
             (true, Dialect::Bare | Dialect::Template { .. }) => {
@@ -95,12 +109,16 @@ impl Common {
         let mut contestants: Vec<Contestant> = Vec::new();
         for choice in self.choices() {
             for endpoint in endpoints {
-                let contestant = Contestant {
-                    room: choice.room(*endpoint),
-                    choice: choice.clone(),
-                };
-                if !contestants.contains(&contestant) {
-                    contestants.push(contestant);
+                for is_tls in [false, true] {
+                    let contestant = Contestant {
+                        room: choice.room(*endpoint),
+                        choice: choice.clone(),
+                        is_tls,
+                    };
+                    let takes_part = !is_tls || self.tls && choice.speaks_tls();
+                    if takes_part && !contestants.contains(&contestant) {
+                        contestants.push(contestant);
+                    }
                 }
             }
         }
@@ -141,9 +159,10 @@ impl Common {
         })
     }
 
-    /// How to start them.
-    pub fn setting(&self) -> Setting {
+    /// How to start them, with TLS or without.
+    pub fn setting(&self, is_tls: bool) -> Setting {
         Setting {
+            is_tls,
             server_cores: self.server_cores.clone(),
             client_cores: self.client_cores.clone(),
             shard_count: self.shards,

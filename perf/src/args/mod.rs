@@ -377,7 +377,7 @@ impl Durable {
         let beside = || program.with_file_name("roomcast-perf-durable");
         Ok(durable::Plan {
             choice,
-            setting: self.common.setting(),
+            setting: self.common.setting(false),
             folder: self.folder.clone().unwrap_or_else(beside),
             in_flight_count: self.in_flight,
             has_ids: self.ids,

@@ -19,9 +19,21 @@ fn every_server_has_its_endpoints() {
     let contestants = fanout.common.contestants(&fanout.endpoints.endpoint);
     let names: Vec<String> = contestants.iter().map(Contestant::name).collect();
     assert_eq!(names, ["roomcast ws", "roomcast raw", "bare", "other"]);
+    assert!(contestants.iter().all(|one| !one.is_tls));
     assert_eq!(contestants[3].room.path, "/room");
     assert_eq!(contestants[3].echo_path(), "/room");
     assert_eq!(contestants[2].echo_path(), "/echo");
+}
+
+#[test]
+fn only_roomcast_speaks_tls() {
+    let line = "p echo --server a/roomcast --server bare --tls";
+    let Command::Echo(echo) = parse(line).unwrap().command else {
+        panic!("it is an echo");
+    };
+    let contestants = echo.common.contestants(&[Endpoint::Raw]);
+    let names: Vec<String> = contestants.iter().map(Contestant::name).collect();
+    assert_eq!(names, ["roomcast raw", "roomcast raw tls", "bare"]);
 }
 
 #[test]

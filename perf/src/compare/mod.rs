@@ -140,6 +140,7 @@ fn contestants(compare: &Compare) -> Vec<Contestant> {
             let contestant = Contestant {
                 room: choice.room(endpoint),
                 choice: choice.clone(),
+                is_tls: false,
             };
             if !contestants.contains(&contestant) {
                 contestants.push(contestant);
@@ -162,7 +163,7 @@ fn plan(compare: &Compare, contestants: &[Contestant]) -> (Vec<Measured>, Vec<St
                 row: measured.len(),
                 column: columns.len(),
                 contestant: contestant.clone(),
-                setting: row.setting(compare.common.setting()),
+                setting: row.setting(compare.common.setting(contestant.is_tls)),
             });
             columns.push(Column {
                 name: contestant.name(),

@@ -19,6 +19,8 @@ pub struct Row {
     pub shown: &'static [Shown],
     /// Threads of roomcast, where it is not what was asked for.
     shard_count: Option<u16>,
+    /// Whether TLS is spoken, which only roomcast does.
+    is_tls: bool,
 }
 
 /// A figure in the table.
@@ -38,6 +40,8 @@ pub const MEMBER_COUNTS: [u32; 5] = [10, 100, 500, 1000, 5000];
 pub const IN_FLIGHT_COUNTS: [u32; 5] = [1, 4, 16, 64, 256];
 /// Connections at which memory is drawn.
 pub const IDLE_COUNTS: [u32; 5] = [500, 1000, 5000, 10_000, 18_000];
+/// The same with TLS: the generator has a session for each as well.
+const TLS_IDLE_COUNTS: [u32; 3] = [2000, 5000, 10_000];
 
 const fn shown(figure: &'static str, title: &'static str, scale: f64) -> Shown {
     Shown {
@@ -100,6 +104,21 @@ const IDLE: &[Shown] = &[
     ),
 ];
 
+const TLS_IDLE: &[Shown] = &[
+    shown("rss_10000_kib", "memory with 10,000, MiB", MIB),
+    shown(
+        "rss_slope_bytes_per_connection",
+        "each more connection, bytes",
+        1.0,
+    ),
+    shown("rss_after_all_left_kib", "memory after all left, MiB", MIB),
+    shown(
+        "opening_10000_server_cpu_us_each",
+        "CPU per handshake, µs",
+        1.0,
+    ),
+];
+
 /// All of them.
 pub fn all() -> Vec<Row> {
     let window = |in_flight_count| Pace::Closed { in_flight_count };
@@ -139,6 +158,7 @@ pub fn all() -> Vec<Row> {
             },
             shown: CLOSED,
             shard_count: None,
+            is_tls: false,
         });
     }
     for shard_count in [None, Some(2)] {
@@ -163,6 +183,7 @@ pub fn all() -> Vec<Row> {
             },
             shown: OPEN,
             shard_count,
+            is_tls: false,
         });
     }
     let others: [(&str, &str, Task, &'static [Shown]); 6] = [
@@ -191,7 +212,7 @@ pub fn all() -> Vec<Row> {
             Task::Echo { depth: 16 },
             ECHO,
         ),
-        ("idle", "idle members", Task::Idle, IDLE),
+        ("idle", "idle members", Task::Idle(&IDLE_COUNTS), IDLE),
     ];
     rows.extend(others.map(|(name, title, task, shown)| Row {
         name: name.into(),
@@ -199,8 +220,68 @@ pub fn all() -> Vec<Row> {
         task,
         shown,
         shard_count: None,
+        is_tls: false,
     }));
+    rows.extend(with_tls());
     rows
+}
+
+/// The rows that tell what TLS costs, beside those of the same name without it.
+fn with_tls() -> impl Iterator<Item = Row> {
+    let in_flight = |count| Task::Fanout {
+        members: 500,
+        publishers: 1,
+        pace: Pace::Closed {
+            in_flight_count: count,
+        },
+        deflate: false,
+    };
+    let rows: [(&str, &str, Task, &'static [Shown]); 6] = [
+        (
+            "tls-members-500",
+            "TLS: 500 members, 1 message in flight",
+            in_flight(1),
+            CLOSED,
+        ),
+        (
+            "tls-in-flight-16",
+            "TLS: 500 members, 16 messages in flight",
+            in_flight(16),
+            CLOSED,
+        ),
+        (
+            "tls-echo-1",
+            "TLS: echo, 100 connections, 1 in flight",
+            Task::Echo { depth: 1 },
+            ECHO,
+        ),
+        (
+            "tls-echo-16",
+            "TLS: echo, 100 connections, 16 in flight",
+            Task::Echo { depth: 16 },
+            ECHO,
+        ),
+        (
+            "tls-burst",
+            "TLS: 10,000 connections at once",
+            Task::Burst,
+            BURST,
+        ),
+        (
+            "tls-idle",
+            "TLS: idle members",
+            Task::Idle(&TLS_IDLE_COUNTS),
+            TLS_IDLE,
+        ),
+    ];
+    rows.into_iter().map(|(name, title, task, shown)| Row {
+        name: name.into(),
+        title: title.into(),
+        task,
+        shown,
+        shard_count: None,
+        is_tls: true,
+    })
 }
 
 fn room(name: String, title: String, members: u32, publishers: u32, pace: Pace) -> Row {
@@ -215,6 +296,7 @@ fn room(name: String, title: String, members: u32, publishers: u32, pace: Pace) 
         },
         shown: CLOSED,
         shard_count: None,
+        is_tls: false,
     }
 }
 
@@ -230,18 +312,21 @@ impl Row {
 
     /// Whether it is measured in a round: memory differs so little that once is enough.
     pub fn is_due(&self, round: u32) -> bool {
-        round == 1 || !matches!(self.task, Task::Idle)
+        round == 1 || !matches!(self.task, Task::Idle(_))
     }
 
     /// Whether a server takes part.
     pub fn takes(&self, contestant: &Contestant) -> bool {
         let is_roomcast = matches!(contestant.choice, Choice::Roomcast(_));
         let is_chat = contestant.room.dialect == Dialect::Chat;
+        if self.is_tls && !is_roomcast {
+            return false;
+        }
         match self.task {
             Task::Echo { .. } => !is_chat,
             Task::Fanout { deflate: true, .. } => is_roomcast,
             Task::Fanout { .. } => self.shard_count.is_none() || is_roomcast,
-            Task::Stalled | Task::Arrivals | Task::Burst | Task::Idle => true,
+            Task::Stalled | Task::Arrivals | Task::Burst | Task::Idle(_) => true,
         }
     }
 
@@ -252,6 +337,7 @@ impl Row {
             let clients = setting.client_cores.clone();
             setting.server_cores.extend(clients);
         }
+        setting.is_tls |= self.is_tls;
         if let Task::Fanout { deflate: true, .. } = self.task {
             setting.arguments.push("--deflate".into());
         }

@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use super::rows::IDLE_COUNTS;
 use crate::args::Contestant;
 use crate::fanout::{self, Span};
 use crate::figures::Figures;
@@ -38,7 +37,10 @@ pub enum Task {
         depth: u32,
     },
     /// See [`idle`].
-    Idle,
+    Idle(
+        /// Connections at which memory is read, rising.
+        &'static [u32],
+    ),
 }
 
 impl Task {
@@ -51,7 +53,7 @@ impl Task {
             Task::Arrivals => measure + 8,
             Task::Burst => 8,
             Task::Echo { .. } => measure + 2,
-            Task::Idle => 80,
+            Task::Idle(_) => 80,
         }
     }
 
@@ -96,7 +98,7 @@ impl Task {
             }
             Task::Burst => churn::burst(&burst(room), server),
             Task::Echo { depth } => echo::run(&echo(one, depth, span), server),
-            Task::Idle => idle::run(&idle(room), server),
+            Task::Idle(steps) => idle::run(&idle(room, steps), server),
         }
     }
 }
@@ -143,9 +145,9 @@ fn echo(one: &Contestant, depth: u32, span: Span) -> echo::Plan {
 }
 
 /// Twice the interval of pings, as roomcast and others have them.
-fn idle(room: Room) -> idle::Plan {
+fn idle(room: Room, steps: &[u32]) -> idle::Plan {
     idle::Plan {
-        steps: IDLE_COUNTS.to_vec(),
+        steps: steps.to_vec(),
         room,
         settle: Duration::from_secs(4),
         measure: Duration::from_secs(50),

@@ -21,7 +21,7 @@ pub(super) const BYTES: &[(&[u8], &str)] = &[
     // A TLS ClientHello on the plain port.
     (
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        "400 not an HTTP request line",
+        "400 this port does not speak TLS: ask for http://",
     ),
     (b"\xff\xfe\xfd", "400 not an HTTP request line"),
     (b"\x00", "400 not an HTTP request line"),

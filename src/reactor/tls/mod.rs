@@ -1,0 +1,237 @@
+//! TLS 1.2 and 1.3 of the connections of one shard.
+//!
+//! [rustls] does the protocol and [ring](rustls::crypto::ring) the cryptography, of which a C compiler builds all that is
+//! not Rust. rustls' unbuffered interface leaves the buffers to us, so a connection at rest has none: what comes is
+//! decrypted in the shard's scratch, what goes is encrypted there, a record for each send, and only what is cut in the
+//! middle is kept with the connection, within [`TLS_PARTIAL_BYTES_MAX`](crate::limits::TLS_PARTIAL_BYTES_MAX) one way and
+//! one record the other.
+//!
+//! Handshakes are what is dear: a turn does [`TLS_HANDSHAKE_STEPS_PER_TURN`] steps of them, and the others wait unread,
+//! so that a storm of them does not delay who is connected.
+
+mod files;
+mod pair;
+mod session;
+
+pub use self::files::open;
+pub use self::pair::KeyError;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use mio::net::TcpStream;
+use rustls::ServerConfig;
+
+use self::session::{Session, Step};
+use crate::counters::Counters;
+use crate::engine::{Received, Sent};
+use crate::limits::{READ_BYTES, TLS_HANDSHAKE_STEPS_PER_TURN, TLS_RECORD_BYTES_MAX};
+use crate::slots::{Slot, Slots};
+
+/// What a record takes beside what is in it (RFC 8446, 5.2; RFC 5246, 6.2.3), and room for messages of the protocol
+/// that go before it.
+const OVERHEAD_BYTES: usize = 1024;
+
+/// What new connections are made with. It may be replaced at any time; who is connected keeps what was theirs.
+#[derive(Debug)]
+pub struct Current(RwLock<Arc<ServerConfig>>);
+
+impl Current {
+    /// Starts with this.
+    pub fn new(config: Arc<ServerConfig>) -> Current {
+        Current(RwLock::new(config))
+    }
+
+    /// What the next connection is made with.
+    pub fn load(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on new connections are made with this.
+    pub fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+}
+
+/// The TLS sessions of a shard.
+pub struct Tls {
+    current: Arc<Current>,
+    sessions: Slots<Box<Session>>,
+    /// What came, from the kernel to its decryption.
+    incoming: Vec<u8>,
+    /// What goes, from its encryption to the kernel.
+    outgoing: Vec<u8>,
+    tally: Tally,
+    /// Steps of handshakes that this turn may still do.
+    step_count: u32,
+    holding: Holding,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Handshakes that ended well.
+    pub done: u64,
+    /// Those of them that went on from an earlier session.
+    pub resumed: u64,
+    /// Handshakes and sessions that the other side broke, and handshakes that it left.
+    pub failed: u64,
+    /// Handshakes that took too long.
+    pub timed_out: u64,
+    /// Bytes that wait for sockets that are full.
+    pub held_bytes: u64,
+}
+
+/// What sessions hold for sockets that are full.
+#[derive(Debug)]
+struct Holding {
+    bytes: usize,
+    bytes_max: usize,
+    /// Counts the times that a session began to hold bytes, so that the one that holds them longest is known.
+    stall_count: u64,
+}
+
+impl Tls {
+    /// No session yet. Sessions hold up to `held_bytes_max` bytes together for sockets that are full.
+    pub fn new(current: Arc<Current>, held_bytes_max: usize) -> Tls {
+        Tls {
+            current,
+            sessions: Slots::default(),
+            incoming: vec![0; READ_BYTES],
+            outgoing: vec![0; TLS_RECORD_BYTES_MAX + OVERHEAD_BYTES],
+            tally: Tally::default(),
+            step_count: TLS_HANDSHAKE_STEPS_PER_TURN,
+            holding: Holding {
+                bytes: 0,
+                bytes_max: held_bytes_max,
+                stall_count: 0,
+            },
+        }
+    }
+
+    /// A turn begins.
+    pub fn begin(&mut self) {
+        self.step_count = TLS_HANDSHAKE_STEPS_PER_TURN;
+    }
+
+    /// Adds a session for the connection in this slot, and gives its index.
+    pub fn add(&mut self, slot: Slot) -> u32 {
+        self.sessions.insert(Box::new(Session::new(slot))).index
+    }
+
+    /// Takes a session out. Whoever goes in the middle of a handshake has failed it.
+    pub fn remove(&mut self, index: u32) {
+        if let Some(session) = self.sessions.remove(index) {
+            self.holding.bytes -= session.counted_bytes();
+            self.tally.failed += u64::from(session.is_half_open());
+        }
+        self.sessions.shrink();
+    }
+
+    /// See [`Socket::recv`](crate::engine::Socket::recv).
+    pub fn recv(&mut self, index: u32, stream: &TcpStream, into: &mut [u8]) -> Received {
+        let Some(session) = self.sessions.at_mut(index) else {
+            return Received::Failed;
+        };
+        if session.is_opening() && self.step_count == 0 {
+            return Received::Part(0);
+        }
+        let before = session.counted_bytes();
+        let mut step = Step {
+            current: &self.current,
+            incoming: &mut self.incoming,
+            outgoing: &mut self.outgoing,
+            tally: &mut self.tally,
+            step_count: &mut self.step_count,
+        };
+        let received = session.recv(stream, &mut step, into);
+        self.holding.recount(session, before);
+        received
+    }
+
+    /// See [`Socket::send`](crate::engine::Socket::send).
+    pub fn send(&mut self, index: u32, stream: &TcpStream, bytes: &[u8]) -> Sent {
+        let Some(session) = self.sessions.at_mut(index) else {
+            return Sent::Failed;
+        };
+        let before = session.counted_bytes();
+        let sent = session.send(stream, &mut self.outgoing, bytes);
+        self.holding.recount(session, before);
+        sent
+    }
+
+    /// See [`Socket::flush`](crate::engine::Socket::flush).
+    pub fn flush(&mut self, index: u32, stream: &TcpStream) -> Sent {
+        let Some(session) = self.sessions.at_mut(index) else {
+            return Sent::Failed;
+        };
+        let before = session.counted_bytes();
+        let sent = session.flush(stream);
+        self.holding.recount(session, before);
+        sent
+    }
+
+    /// See [`Socket::held_bytes`](crate::engine::Socket::held_bytes).
+    pub fn held_bytes(&self, index: u32) -> usize {
+        let session = self.sessions.at(index);
+        session.map_or(0, |session| session.held_bytes())
+    }
+
+    /// See [`Socket::overdue`](crate::engine::Socket::overdue).
+    pub fn overdue(&mut self) -> Option<Slot> {
+        if self.holding.bytes <= self.holding.bytes_max {
+            return None;
+        }
+        let holding = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.counted_bytes() > 0);
+        let (place, _) = holding.min_by_key(|(_, session)| session.stalled_since)?;
+        let session = self.sessions.get_mut(place)?;
+        self.holding.bytes -= session.counted_bytes();
+        session.give_up();
+        Some(session.slot)
+    }
+
+    /// See [`Socket::shutdown`](crate::engine::Socket::shutdown).
+    pub fn shutdown(&mut self, index: u32, stream: &TcpStream) {
+        if let Some(session) = self.sessions.at_mut(index) {
+            let before = session.counted_bytes();
+            session.shutdown(stream, &mut self.outgoing, &mut self.tally);
+            self.holding.recount(session, before);
+        }
+    }
+
+    /// What was counted, and is held now.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            held_bytes: self.holding.bytes as u64,
+            ..self.tally
+        }
+    }
+}
+
+impl Tally {
+    /// Brings the counters of the shard up to date.
+    pub fn count(self, counters: &mut Counters) {
+        counters.tls_handshakes_total = self.done;
+        counters.tls_resumed_total = self.resumed;
+        counters.tls_failed_total = self.failed;
+        counters.tls_handshake_timeouts_total = self.timed_out;
+        counters.tls_held_bytes = self.held_bytes;
+    }
+}
+
+impl Holding {
+    /// A session held `before` bytes, and may hold another number now.
+    fn recount(&mut self, session: &mut Session, before: usize) {
+        let after = session.counted_bytes();
+        if after == before {
+            return;
+        }
+        self.bytes = self.bytes + after - before;
+        if before == 0 {
+            self.stall_count += 1;
+            session.stalled_since = self.stall_count;
+        }
+    }
+}
