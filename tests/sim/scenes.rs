@@ -715,3 +715,63 @@ fn a_room_is_dropped_whose_last_message_is_answered_after_everyone_has_left() {
         assert_eq!(stage.count(|counters| counters.rooms), 0, "seed {seed}");
     }
 }
+
+#[test]
+fn who_stands_in_a_message_that_is_deleted_gets_the_rest_of_it() {
+    for (shard_count, shard) in [(1, 0), (2, 0), (2, 1), (3, 2)] {
+        let mut stage = Stage::new(shard_count, Limits::default());
+        let ann = stage.enter(0, "/ws?user=ann&room=a");
+        let bob = stage.enter_through(shard, "/ws?user=bob&room=a", narrow(700));
+        let behind = stage.enter_through(shard, "/ws?user=cy&room=a", narrow(700));
+        stage.told(bob);
+        stage.told(behind);
+        stage.reads(bob, false);
+        stage.reads(behind, false);
+        let text = "x".repeat(2_000);
+        for _ in 0..2 {
+            stage.say(
+                ann,
+                &format!(r#"{{"type":"message","room_id":"a","content":"{text}"}}"#),
+            );
+        }
+        stage.rest();
+        // Both stand in the first message, and have the second before them.
+        for seq in [1, 2] {
+            stage.say(
+                ann,
+                &format!(r#"{{"type":"delete","room_id":"a","seq_id":{seq}}}"#),
+            );
+        }
+        stage.rest();
+        assert_eq!(stage.count(|counters| counters.deletions_total), 2);
+        for reader in [bob, behind] {
+            stage.reads(reader, true);
+            let told = stage.told(reader);
+            assert_eq!(numbers(&told), [1, 2, 3, 4], "{shard} of {shard_count}");
+            let messages = told.iter().filter_map(|told| match told {
+                Told::Message(message) => Some((message.is_deleted, message.content.len())),
+                _ => None,
+            });
+            let messages: Vec<(bool, usize)> = messages.take(2).collect();
+            assert_eq!(messages, [(false, 2_002), (true, 0)]);
+        }
+        // The next one has to make do with what is left.
+        let dan = stage.enter(shard, "/ws?user=dan");
+        stage.told(dan);
+        stage.say(
+            dan,
+            r#"{"type":"join","room_id":"a"}{"type":"history","room_id":"a"}"#,
+        );
+        let told = stage.told(dan);
+        let page = told.iter().find_map(|told| match told {
+            Told::History { messages, .. } => Some(messages),
+            _ => None,
+        });
+        let left: Vec<bool> = page
+            .expect("a page")
+            .iter()
+            .map(|message| message.is_deleted)
+            .collect();
+        assert_eq!(left, [true, true, false, false]);
+    }
+}
