@@ -246,7 +246,8 @@ impl Segment {
         let place = self.index.partition_point(|entry| entry.step < step);
         self.index
             .get(place)
-            .filter(|entry| entry.step == step)
+            // Before the first numbered frame there may be passing ones of step 0.
+            .filter(|entry| entry.step == step && entry.kind == Kind::Numbered)
             .map(|_| place)
     }
 
@@ -412,6 +413,16 @@ mod tests {
         assert_eq!(deflated(&segment), ["8", "psst", "9"]);
         segment.compact();
         assert_eq!(deflated(&segment), ["8", "9"]);
+    }
+
+    #[test]
+    fn a_passing_frame_is_not_the_message_before_it() {
+        let mut segment = Segment::new(100, 7);
+        segment.append(b"psst", None, Kind::Passing, Connection::NONE);
+        assert_eq!((segment.place_of(7), segment.place_of(8)), (None, None));
+        segment.append(b"eight", None, Kind::Numbered, Connection::NONE);
+        segment.append(b"psst", None, Kind::Passing, Connection::NONE);
+        assert_eq!((segment.place_of(7), segment.place_of(8)), (None, Some(1)));
     }
 
     #[test]

@@ -360,6 +360,7 @@ impl Client {
                 kept.for_each(|kept| kept.is_acked = true);
             }
             Told::Ack { id: None, .. }
+            | Told::Done { .. }
             | Told::Signal { .. }
             | Told::History { .. }
             | Told::Presence { .. }

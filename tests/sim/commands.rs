@@ -4,7 +4,7 @@ use crate::book::Book;
 use crate::client::{Client, Kept};
 use crate::connection::Pace;
 use crate::oracle::{Asked, Event};
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, MODERATOR, Plan};
 use crate::told::{Log, Position};
 use roomcast::ws::Opcode;
 
@@ -91,6 +91,7 @@ impl Client {
             }
             Action::Disconnect => self.disconnect(now_ms, book),
             Action::Delete => self.delete(book),
+            Action::Kick => self.kick(book),
         }
     }
 
@@ -294,6 +295,19 @@ impl Client {
         );
         let room = room.to_owned();
         self.ask(Some(id), Asked::Delete { room, seq }, text, book)
+    }
+
+    /// Wants a user to be taken out of a room; mostly it is the moderator who does.
+    fn kick(&mut self, book: &mut Book) -> Result<(), String> {
+        let is_moderator = self.user.as_deref() == Some(MODERATOR);
+        let user = self.somebody(book);
+        let user = user.filter(|_| is_moderator || self.rng.chance(100));
+        let Some(user) = user else { return Ok(()) };
+        let (room, id) = (self.some_room(book), self.next_id("kick"));
+        let text = format!(
+            "{{\"type\":\"kick\",\"id\":\"{id}\",\"room_id\":\"{room}\",\"user\":\"{user}\"}}"
+        );
+        self.ask(Some(id), Asked::Kick { room }, text, book)
     }
 
     fn wrong(&mut self, book: &mut Book) -> Result<(), String> {

@@ -10,6 +10,12 @@ use crate::table::DiskFaults;
 use roomcast::engine::Settings;
 use roomcast::http::Endpoints;
 use roomcast::limits::Limits;
+use roomcast::rights::Pattern;
+use roomcast::rules::{RoomRule, RoomRules, Who};
+use std::sync::Arc;
+
+/// The user who moderates every room.
+pub const MODERATOR: &str = "user-0";
 
 /// What a client of the chat protocol may do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +35,12 @@ pub enum Action {
     Stall,
     Disconnect,
     Delete,
+    Kick,
 }
 
 impl Action {
     /// Every action, in the order of the weights.
-    pub const ALL: [Action; 15] = [
+    pub const ALL: [Action; 16] = [
         Action::Join,
         Action::Leave,
         Action::Message,
@@ -49,6 +56,7 @@ impl Action {
         Action::Stall,
         Action::Disconnect,
         Action::Delete,
+        Action::Kick,
     ];
 }
 
@@ -127,7 +135,7 @@ impl Plan {
             devices_per_user: 2,
             room_count: 1,
             hostile_count: 0,
-            weights: vec![2, 0, 20, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            weights: vec![2, 0, 20, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             activity: 1000,
             content_bytes_max: 14_000,
             burst_count: 40,
@@ -194,6 +202,16 @@ impl Plan {
                 has_admin: false,
             },
             deflate: true,
+            room_rules: Arc::new(RoomRules::new(vec![RoomRule {
+                pattern: Pattern::new("*"),
+                join: Who::All,
+                read: Who::All,
+                write: Who::All,
+                moderate: Who::users([MODERATOR.into()]),
+                is_private: false,
+                members_max: None,
+                slow_mode_ms: None,
+            }])),
             ..Settings::default()
         }
     }
@@ -250,8 +268,8 @@ fn weights(rng: &mut Rng) -> Vec<u32> {
     // Without these nothing happens at all.
     weights[0] = weights[0].max(2);
     weights[2] = weights[2].max(2);
-    // Who looks back deletes as well.
-    weights.push(weights[7]);
+    // Who looks back deletes as well, and who asks who is there takes others out.
+    weights.extend([weights[7], weights[8]]);
     weights
 }
 

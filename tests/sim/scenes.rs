@@ -25,6 +25,7 @@ fn words(told: &[Told]) -> Vec<&'static str> {
             Told::Welcome { .. } => "welcome",
             Told::Joined { .. } => "joined",
             Told::Left { .. } => "left",
+            Told::Done { .. } => "done",
             Told::Message(_) => "message",
             Told::Ack { .. } => "ack",
             Told::Signal { .. } => "signal",

@@ -74,7 +74,13 @@ pub enum Told {
         id: Option<String>,
     },
     /// A membership has ended.
-    Left { room: String, id: Option<String> },
+    Left {
+        room: String,
+        is_kicked: bool,
+        id: Option<String>,
+    },
+    /// What a moderator wanted is done.
+    Done { room: String, id: Option<String> },
     /// See [`Message`].
     Message(Message),
     /// A message was kept.
@@ -155,6 +161,7 @@ struct Fields<'a> {
     to_seq_id: Option<u64>,
     code: Option<serde_json::Value>,
     request: Option<String>,
+    event: Option<String>,
     deleted: Option<bool>,
     deleted_seq_id: Option<u64>,
 }
@@ -191,6 +198,11 @@ fn tell(fields: Fields<'_>) -> Option<Told> {
             id,
         },
         "left" => Told::Left {
+            room: fields.room_id?,
+            is_kicked: fields.event.as_deref() == Some("kick"),
+            id,
+        },
+        "done" => Told::Done {
             room: fields.room_id?,
             id,
         },

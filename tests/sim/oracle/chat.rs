@@ -110,7 +110,7 @@ impl Chat {
                 true
             }
             Asked::Leave { room } => self.wishes.insert(room.clone(), false) == Some(true),
-            Asked::Who { room } | Asked::Delete { room, .. } => {
+            Asked::Who { room } | Asked::Delete { room, .. } | Asked::Kick { room } => {
                 self.wishes.get(room) == Some(&true)
             }
             Asked::Message { to, .. }
@@ -146,6 +146,7 @@ impl Chat {
             | Asked::Leave { .. }
             | Asked::History { .. }
             | Asked::Who { .. }
+            | Asked::Kick { .. }
             | Asked::Wrong { .. } => {}
         }
         let gone = match asked {
@@ -157,6 +158,7 @@ impl Chat {
             | Asked::Signal { .. }
             | Asked::Who { .. }
             | Asked::Delete { .. }
+            | Asked::Kick { .. }
             | Asked::Wrong { .. } => Gone::default(),
         };
         self.open.push(Open {
@@ -208,7 +210,17 @@ impl Chat {
                 ..
             } => self.welcomed(user, inbox, *recovered, id.as_deref(), logs),
             Told::Joined { .. } => self.joined(told, logs),
-            Told::Left { room, id } => self.left(room, id.as_deref()),
+            Told::Left {
+                room,
+                is_kicked: true,
+                ..
+            } => self.kicked(room),
+            Told::Left { room, id, .. } => self.left(room, id.as_deref()),
+            Told::Done { room, id } => {
+                let is_it =
+                    |asked: &Asked| matches!(asked, Asked::Kick { room: other } if other == room);
+                self.close(id.as_deref(), is_it).map(|_| ())
+            }
             Told::Message(message) => self.message(message, bytes, logs),
             Told::Ack {
                 to,
@@ -353,6 +365,15 @@ impl Chat {
             id,
             |asked| matches!(asked, Asked::Leave { room: other } if other == room),
         )?;
+        let before = self.rooms.remove(room);
+        before
+            .map(|_| ())
+            .ok_or_else(|| "it was not in it".to_owned())
+    }
+
+    /// A moderator has taken it out: what it says to the room meanwhile is refused.
+    fn kicked(&mut self, room: &str) -> Result<(), String> {
+        self.refused_rooms.insert(room.to_owned());
         let before = self.rooms.remove(room);
         before
             .map(|_| ())
@@ -546,6 +567,8 @@ impl Chat {
             }
             // It was not a message, or another's, or is deleted already.
             (Asked::Delete { .. }, "bad_field" | "forbidden") => true,
+            // It is not the moderator's, or is about nobody who is there, or about the moderator.
+            (Asked::Kick { .. }, "unknown_user" | "forbidden") => true,
             (
                 Asked::Message {
                     to: Log::Room(_), ..
@@ -571,6 +594,7 @@ impl Chat {
                 Asked::Leave { room }
                 | Asked::Who { room }
                 | Asked::Delete { room, .. }
+                | Asked::Kick { room }
                 | Asked::Message {
                     to: Log::Room(room),
                     ..

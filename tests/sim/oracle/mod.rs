@@ -84,6 +84,9 @@ pub enum Asked {
         room: String,
         seq: u64,
     },
+    Kick {
+        room: String,
+    },
     /// Something that is refused with one of these codes.
     Wrong {
         codes: &'static [&'static str],
