@@ -56,6 +56,14 @@ counters! {
     Counter upgrades_total;
     /// Upgrades refused because of their Origin.
     Counter origin_refused_total;
+    /// Tokens checked.
+    Counter tokens_checked_total;
+    /// Connections and refreshes refused for want of a valid token.
+    Counter unauthorized_total;
+    /// Connections closed because their token expired.
+    Counter tokens_expired_total;
+    /// Times a token had to wait because enough were checked in that turn.
+    Counter tokens_postponed_total;
     /// Bytes received.
     Counter received_bytes_total;
     /// Bytes sent.

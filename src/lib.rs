@@ -9,11 +9,12 @@
 //! | ring | modules | what it may know |
 //! |---|---|---|
 //! | 0 codecs | [`ws`], [`http`], [`proto`], [`proxy`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
-//! | 1 engine | [`room`], [`users`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`sanctions`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
-//! | 2 shell | [`reactor`], [`admin`], [`store`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
+//! | 1 engine | [`room`], [`users`], [`authority`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`sanctions`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
+//! | 2 shell | [`reactor`], [`admin`], [`store`], [`auth`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
 //!
-//! [`limits`] holds every bound and [`counters`] every counter, for all rings. Rings 0 and 1 run unchanged under the
-//! simulator (`tests/sim`) and the fuzzers: partial writes, budgets and fan-out included.
+//! [`limits`] holds every bound, [`counters`] every counter, and [`secret`] hides what must not be shown, for all rings.
+//! Rings 0 and 1 run unchanged under the simulator (`tests/sim`) and the fuzzers: partial writes, budgets and fan-out
+//! included.
 //!
 //! # The turn
 //!
@@ -54,7 +55,7 @@
 //! [`Membership`](room::Membership) of 32 for each room, and a [`User`](users::User) within 80, all asserted at
 //! compile time. What a slow reader has not read lies in the room's log, once for everyone. Only where a reader stalls
 //! in the middle of a frame, and the log moves on, is that frame kept for it: once for all who stand in it, within
-//! [`stalled_bytes_max`](limits::Limits::stalled_bytes_max).
+//! [`stalled_bytes_max`](limits::Limits::stalled_bytes_max). What a token allows stands beside, only for who has one.
 //!
 //! # Choices worth knowing
 //!
@@ -88,6 +89,9 @@
 //!   not, begins at its own first byte. What a proxy says is kept aside, so that a connection without one pays nothing.
 //! * **The admin port has threads of its own**, which ask the shards: each looks at a stretch of its rooms or connections
 //!   in a turn. No member waits for an operator, and no flood of members keeps an operator out.
+//! * **A token is checked in the turn that reads it**, a few in each ([`auth`]): a signature takes up to 0.1 ms, so who
+//!   brings one too many waits for the next turn, and members do not. Its cryptography is ring's, as that of TLS: of
+//!   `jsonwebtoken`'s own backends one has a known timing leak in RSA, and the other would be a second library beside it.
 //! * **Timers are lazy**: an activity writes one number, and a timer that fires too early is armed again.
 //! * **An inbox without messages is two numbers in its user**; with its first message it becomes a log that every
 //!   connection of the user reads.
@@ -102,6 +106,8 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod auth;
+pub mod authority;
 pub mod config;
 #[doc = include_str!("../docs/cost.md")]
 pub mod cost {}
@@ -123,6 +129,7 @@ pub mod rights;
 pub mod room;
 pub mod rules;
 pub mod sanctions;
+pub mod secret;
 pub mod slots;
 pub mod store;
 #[doc = include_str!("../docs/threats.md")]

@@ -16,6 +16,16 @@ pub const EPOCH_BYTES_MAX: usize = 32;
 pub const SESSION_BYTES_MIN: usize = 16;
 /// See [`SESSION_BYTES_MIN`].
 pub const SESSION_BYTES_MAX: usize = 128;
+/// Longest token, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Shortest secret that tokens may be checked with, in bytes (RFC 7518, 3.2).
+pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
+/// Most keys that tokens are checked with.
+pub const TOKEN_KEY_COUNT_MAX: usize = 16;
+/// Most entries of a token's `rooms`.
+pub const TOKEN_ROOM_COUNT_MAX: usize = 64;
+/// How long before its end a token's user is warned, in milliseconds, but no more than a quarter of what was left.
+pub const TOKEN_WARNING_MS: u64 = 60_000;
 /// First `seq_id` that no log can reach: JSON numbers are exact below it.
 pub const SEQ_END: u64 = 1 << 53;
 /// Deepest nesting of `content` and `metadata`.
@@ -63,6 +73,10 @@ pub const INFLATED_BYTES_PER_OBJECT: usize = 1024;
 /// Bytes that a shard inflates in one turn, after which peers that may compress are not read until the next: whoever
 /// sends plain messages does not wait for what a few compressed bytes stand for.
 pub const INFLATED_BYTES_PER_TURN: usize = 1024 * 1024;
+/// Tokens that a shard checks in one turn, after which who brings one waits for the next: a signature takes up to 0.1 ms.
+pub const TOKEN_COUNT_PER_TURN: u32 = 16;
+/// What a token counts of its peer's share of a turn, in objects.
+pub const TOKEN_OBJECT_COUNT: u32 = 32;
 /// Sends of room frames in one turn of a shard, after which reads are looked at again.
 pub const SEND_COUNT_PER_TURN: u32 = 512;
 /// Connections accepted in one turn of a shard.
@@ -277,6 +291,8 @@ const _: () = {
     assert!(CREDIT_BYTES <= MAIL_BYTES_MAX as u64);
     assert!(HISTORY_COUNT_DEFAULT <= HISTORY_COUNT_MAX);
     assert!(SESSION_BYTES_MIN < SESSION_BYTES_MAX);
+    assert!(TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(TOKEN_OBJECT_COUNT < OBJECT_COUNT_PER_PEER_MIN);
     // The length of a segment and of a frame in it fits u32 offsets.
     assert!(SEGMENT_BYTES < u32::MAX as usize / 4);
 };

@@ -7,6 +7,7 @@ use crate::log::{Asked, Deletion, Draft, Head, What};
 use crate::proto::event::{Measure, SystemEvent};
 use crate::proto::{Action, Code};
 use crate::room::{Batch, Connection, Key};
+use crate::secret::Secret;
 use crate::slots::Slot;
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -152,11 +153,32 @@ impl Removal {
     }
 }
 
+/// By what a connection may have a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Nothing: a name that is free is given, with a new secret.
+    Nothing,
+    /// The secret of a session.
+    Session(Secret<Box<str>>),
+    /// A token that names the user, and was checked where the connection is.
+    Token,
+}
+
+impl Proof {
+    /// What a client brings of its own.
+    pub fn of_session(session: Option<Secret<&str>>) -> Proof {
+        match session {
+            Some(session) => Proof::Session(Secret::new(session.reveal().into())),
+            None => Proof::Nothing,
+        }
+    }
+}
+
 /// A claim that was granted.
 #[derive(Clone, Debug)]
 pub struct Granted {
-    /// The session secret, for the user to keep.
-    pub session: Box<str>,
+    /// The session secret, for the user to keep; none where a token proves who they are.
+    pub session: Option<Secret<Box<str>>>,
     /// How its inbox is followed.
     pub inbox: Sync,
 }
@@ -181,8 +203,8 @@ pub enum Mail {
         name: Arc<str>,
         /// Who asks.
         from: Connection,
-        /// The secret that it brings.
-        session: Option<Box<str>>,
+        /// What it brings; once the claim is granted, what it may keep.
+        proof: Proof,
         /// Where it comes from.
         address: Option<IpAddr>,
         /// From where the inbox is pushed.

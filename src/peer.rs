@@ -163,6 +163,8 @@ impl Marks {
     pub const MID_FRAME: Marks = Marks(256);
     /// It has asked for a chunk of a room's log.
     pub const READING: Marks = Marks(512);
+    /// What it sent has a token in it that waits for its turn.
+    pub const TOKEN: Marks = Marks(1024);
 
     /// Whether a mark is set.
     pub fn has(self, mark: Marks) -> bool {

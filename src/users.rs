@@ -9,6 +9,7 @@ use crate::room::{Key, Space};
 use sha2::{Digest, Sha256};
 use slab::Slab;
 use smol_str::SmolStr;
+use subtle::ConstantTimeEq;
 
 /// No user, and no connection.
 pub const NOBODY: u32 = u32::MAX;
@@ -28,10 +29,7 @@ pub fn hash_secret(secret: &str) -> SecretHash {
 
 /// Whether two hashes are equal, in a time that does not tell how much of them is.
 pub fn is_same_secret(a: &SecretHash, b: &SecretHash) -> bool {
-    a.iter()
-        .zip(b)
-        .fold(0, |differing, (a, b)| differing | (a ^ b))
-        == 0
+    a.ct_eq(b).into()
 }
 
 /// By what right a user's entry stands.

@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The ring of each module of the crate. A module may use its own ring and the rings within.
-const RINGS: [(&str, u8); 27] = [
+const RINGS: [(&str, u8); 30] = [
     ("ws", 0),
     ("http", 0),
     ("proto", 0),
     ("proxy", 0),
     ("room", 1),
     ("users", 1),
+    ("authority", 1),
     ("hub", 1),
     ("peer", 1),
     ("engine", 1),
@@ -29,6 +30,7 @@ const RINGS: [(&str, u8); 27] = [
     ("reactor", 2),
     ("admin", 2),
     ("store", 2),
+    ("auth", 2),
     ("tools", 2),
     ("config", 2),
     ("metrics", 2),
@@ -36,6 +38,7 @@ const RINGS: [(&str, u8); 27] = [
     // Everyone may use these, and they use nobody.
     ("limits", EVERYONE),
     ("counters", EVERYONE),
+    ("secret", EVERYONE),
 ];
 const EVERYONE: u8 = u8::MAX;
 

@@ -276,6 +276,23 @@ const TESTED: &[(&str, &str)] = &[
         "identity::bad_names_and_secrets_are_refused",
     ),
     ("SESSION_BYTES_MAX", "identity::a_secret_may_be_brought"),
+    (
+        "TOKEN_BYTES_MAX",
+        "authority::a_token_has_a_greatest_length",
+    ),
+    (
+        "TOKEN_SECRET_BYTES_MIN",
+        "authority::secrets_have_a_least_length_and_keys_a_greatest_number",
+    ),
+    (
+        "TOKEN_KEY_COUNT_MAX",
+        "authority::secrets_have_a_least_length_and_keys_a_greatest_number",
+    ),
+    (
+        "TOKEN_ROOM_COUNT_MAX",
+        "authority::rooms_are_granted_by_pattern",
+    ),
+    ("TOKEN_WARNING_MS", "tokens::a_token_is_refreshed"),
     ("SEQ_END", "errors::each_refusal_has_its_code"),
     ("JSON_DEPTH_MAX", "rooms::content_comes_out_byte_for_byte"),
     (
@@ -450,6 +467,8 @@ const TESTED: &[(&str, &str)] = &[
         "INFLATED_BYTES_PER_TURN",
         "not refused: the share of one turn",
     ),
+    ("TOKEN_COUNT_PER_TURN", "not refused: the share of one turn"),
+    ("TOKEN_OBJECT_COUNT", "not refused: the share of one turn"),
     ("SEND_COUNT_PER_TURN", "not refused: the share of one turn"),
     (
         "ACCEPT_COUNT_PER_TURN",

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::auth;
 use super::error::Error;
 use super::layer::Layer;
 use super::merge::Merged;
@@ -45,6 +46,12 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
         raw: Some(false),
         echo: Some(false),
         deflate: Some(false),
+        auth: Some("guest".to_owned()),
+        jwt_key: Some(Vec::new()),
+        jwt_jwks: None,
+        jwt_audience: Some(Vec::new()),
+        jwt_issuer: Some(Vec::new()),
+        jwt_leeway_s: Some(auth::LEEWAY_S),
         memory: Some(false),
         data: Some("roomcast-data".to_owned()),
         retain_messages: Some(Vec::new()),
@@ -120,6 +127,7 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
         raw: merged.switch("raw"),
         echo: merged.switch("echo"),
         deflate: merged.switch("deflate"),
+        auth: auth::check(merged)?,
         origins: merged
             .list("origin")
             .map(|text| origin(merged, text))

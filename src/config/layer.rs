@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 const PLACE: &str = "Where and with what";
 const TLS: &str = "TLS";
 const ENDPOINTS: &str = "Endpoints";
+const IDENTITY: &str = "Who may come in";
 const HISTORY: &str = "History";
 const BOUNDS: &str = "Bounds";
 const MEMORY: &str = "Memory";
@@ -62,7 +63,7 @@ Tools, each with a --help of its own:
       copy the database of a running server
 
 Signals: the first SIGTERM or SIGINT stops accepting, tells every client to come back and exits with 0; the second \
-exits at once. SIGHUP reads certificate and key again.";
+exits at once. SIGHUP reads certificate and key again, and the keys of tokens; bad ones are refused, and the old stay.";
 
 /// What one source says about each setting.
 ///
@@ -137,6 +138,29 @@ pub struct Layer {
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub deflate: Option<bool>,
+
+    /// How users say who they are: guest (a free name is taken by who asks first, and kept by a secret) or jwt (a JSON
+    /// Web Token that names the user; see --jwt-key and --jwt-jwks).
+    #[arg(long, value_name = "HOW", help_heading = IDENTITY)]
+    pub auth: Option<String>,
+    /// Key that tokens are checked with: a secret of 32 bytes or more (HS256), or a public key in PEM (RS256, ES256 or
+    /// EdDSA, by what it is). Repeatable (or separated by commas). Read again on SIGHUP, and when it changes.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', help_heading = IDENTITY)]
+    pub jwt_key: Option<Vec<String>>,
+    /// JWK set with keys that tokens are checked with; a token names its key by `kid`. Read again on SIGHUP, and when it
+    /// changes.
+    #[arg(long, value_name = "FILE", help_heading = IDENTITY)]
+    pub jwt_jwks: Option<String>,
+    /// Whom tokens have to be meant for (`aud`). Repeatable: one of them is enough. If not set, tokens with an `aud` are
+    /// refused.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = IDENTITY)]
+    pub jwt_audience: Option<Vec<String>>,
+    /// Who has to have made the tokens (`iss`). Repeatable: one of them is enough. If not set, whoever has the key.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = IDENTITY)]
+    pub jwt_issuer: Option<Vec<String>>,
+    /// How far the clocks of the server and of the maker of tokens may be apart, in seconds.
+    #[arg(long, value_name = "S", help_heading = IDENTITY)]
+    pub jwt_leeway_s: Option<u32>,
 
     /// Keep history, names and inboxes in memory only; they are lost at exit. Beats --data.
     #[arg(long, help_heading = HISTORY, value_name = "BOOL", num_args = 0..=1, require_equals = true,

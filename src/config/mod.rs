@@ -8,6 +8,7 @@
 //! This module reads the file that `--config` names and nothing else: arguments, environment and what the machine
 //! offers are given by the caller.
 
+mod auth;
 mod check;
 mod error;
 mod layer;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use clap::FromArgMatches;
 
+pub use self::auth::Auth;
 pub use self::error::Error;
 use self::layer::{Arguments, Layer};
 use self::merge::{Merged, Source};
@@ -57,6 +59,8 @@ pub struct Config {
     pub echo: bool,
     /// Whether permessage-deflate is negotiated with who offers it.
     pub deflate: bool,
+    /// How users say who they are.
+    pub auth: Auth,
     /// Origins that may connect besides the server's own; `*` is any.
     pub origins: Vec<String>,
     /// Whose word counts for where a connection comes from.

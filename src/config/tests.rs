@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::Rules;
 use crate::limits::SHARD_COUNT_MAX;
 
 const MACHINE: Machine = Machine {
@@ -425,4 +426,59 @@ fn the_help_shows_every_setting_with_its_default() {
         assert!(help.contains(default), "{default} is not in {help}");
     }
     assert!(error(&["--version"], &[], "").starts_with("roomcast "));
+}
+
+#[test]
+fn names_are_guests_or_tokens() {
+    assert_eq!(config(&[], &[], "").auth, Auth::Guest);
+    assert_eq!(config(&["--auth", "guest"], &[], "").auth, Auth::Guest);
+    let file = "auth = \"jwt\"\njwt_key = [\"a.pem\", \"b\"]\njwt_jwks = \"set.json\"\n\
+        jwt_audience = [\"chat\"]\njwt_issuer = [\"https://a\", \"https://b\"]\njwt_leeway_s = 5";
+    let flags = [
+        "--auth=jwt",
+        "--jwt-key=a.pem",
+        "--jwt-key=b",
+        "--jwt-jwks=set.json",
+        "--jwt-audience=chat",
+        "--jwt-issuer=https://a,https://b",
+        "--jwt-leeway-s=5",
+    ];
+    let expected = Auth::Jwt(Rules {
+        keys: vec!["a.pem".into(), "b".into()],
+        key_set: Some("set.json".into()),
+        audiences: vec!["chat".to_owned()],
+        issuers: vec!["https://a".to_owned(), "https://b".to_owned()],
+        leeway_s: 5,
+    });
+    assert_eq!(config(&[], &[], file).auth, expected);
+    assert_eq!(config(&flags, &[], "").auth, expected);
+    let Auth::Jwt(rules) = config(&["--auth=jwt", "--jwt-key=a"], &[], "").auth else {
+        panic!("tokens are wanted");
+    };
+    assert_eq!(rules.leeway_s, 30);
+    assert!(rules.audiences.is_empty() && rules.issuers.is_empty());
+}
+
+#[test]
+fn settings_of_identity_that_do_not_fit_are_refused() {
+    for (flags, place, part) in [
+        (&["--auth=jwt"][..], "--auth", "--jwt-key or --jwt-jwks"),
+        (&["--auth=JWT"], "--auth", "guest or jwt"),
+        (&["--auth=none"], "--auth", "guest or jwt"),
+        (&["--jwt-key=a"], "--jwt-key", "--auth jwt"),
+        (&["--jwt-jwks=a"], "--jwt-jwks", "--auth jwt"),
+        (&["--jwt-audience=a"], "--jwt-audience", "--auth jwt"),
+        (&["--jwt-issuer=a"], "--jwt-issuer", "--auth jwt"),
+        (&["--jwt-leeway-s=1"], "--jwt-leeway-s", "--auth jwt"),
+        (&["--auth=guest", "--jwt-key=a"], "--jwt-key", "--auth jwt"),
+        (
+            &["--auth=jwt", "--jwt-key=a", "--jwt-leeway-s=3601"],
+            "--jwt-leeway-s",
+            "0 to 3600",
+        ),
+    ] {
+        let error = error(flags, &[], "");
+        assert!(error.starts_with(&format!("{place}: ")), "{error}");
+        assert!(error.contains(part), "{part:?} is not in {error}");
+    }
 }

@@ -2,11 +2,13 @@
 
 use super::read::Stop;
 use super::{Engine, Socket};
+use crate::authority::Auth;
 use crate::hub::{Hello, since_of};
 use crate::limits::INFLATED_BYTES_PER_OBJECT;
 use crate::log::LogPort;
 use crate::peer::Phase;
 use crate::proto::{Code, Command, Commands, Request, event};
+use crate::secret::Secret;
 use crate::slots::Slot;
 use crate::ws::frame::{self, Opcode};
 use crate::ws::{CloseCode, Message};
@@ -118,7 +120,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             }
             let stop = self.must_stop(slot, *budget);
             let stop = stop.or_else(|| match commands.next()? {
-                Ok(request) => self.take_command(slot, &request),
+                Ok(request) => self.take_command(slot, &request, budget),
                 Err(refusal) => {
                     self.hub.refuse_command(slot, &refusal);
                     None
@@ -133,9 +135,27 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     /// Applies one command; some stop where it has to come again later.
-    fn take_command(&mut self, slot: Slot, request: &Request<'_>) -> Option<Stop> {
+    fn take_command(
+        &mut self,
+        slot: Slot,
+        request: &Request<'_>,
+        budget: &mut u32,
+    ) -> Option<Stop> {
+        let token = match &request.command {
+            Command::Hello { token, .. } if self.wants_tokens() => {
+                token.as_ref().map(Secret::by_ref)
+            }
+            _ => None,
+        };
+        if token.is_some()
+            && let Err(stop) = self.may_check(slot)
+        {
+            return Some(stop);
+        }
         if self.peers.get(slot)?.phase == Phase::Hello {
-            self.take_hello(slot, request);
+            self.take_hello(slot, request, token, budget);
+        } else if let Some(token) = token {
+            self.refresh(slot, request, token, budget);
         } else if let Command::Heartbeat { .. } = request.command {
             self.heartbeat(slot, request.id.as_deref());
         } else if self.hub.must_wait(&request.command) {
@@ -147,7 +167,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         None
     }
 
-    fn take_hello(&mut self, slot: Slot, request: &Request<'_>) {
+    fn take_hello(
+        &mut self,
+        slot: Slot,
+        request: &Request<'_>,
+        token: Option<Secret<&str>>,
+        budget: &mut u32,
+    ) {
         let Command::Hello {
             user,
             session,
@@ -169,12 +195,15 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         peer.phase = Phase::Claiming;
         let hello = Hello {
             user: user.as_deref(),
-            session: session.as_deref(),
+            session: session.as_ref().map(Secret::by_ref),
             since: inbox_since.as_ref().map(since_of),
             address,
             id: request.id.as_deref(),
         };
-        self.hub.hello(slot, &hello);
+        match self.settings.auth {
+            Auth::Guest => self.hub.hello(slot, &hello),
+            Auth::Token(_) => self.hello_by_token(slot, token, &hello, budget),
+        }
     }
 
     fn heartbeat(&mut self, slot: Slot, id: Option<&str>) {

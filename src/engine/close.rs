@@ -153,18 +153,24 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
     }
 
+    /// Closes, after a `bye` where the chat protocol is spoken. Who is refused was told by an `error`.
+    pub(super) fn dismiss_with(&mut self, slot: Slot, code: CloseCode, reason: &str) {
+        let is_told = self.peers.get(slot).is_some_and(|peer| {
+            matches!(peer.phase, Phase::Hello | Phase::Claiming | Phase::Chat)
+                && code != CloseCode::REFUSED
+        });
+        if is_told {
+            self.say_bye(slot, code, reason, None);
+        }
+        self.close(slot, code, reason);
+    }
+
     /// Says in words what the close behind it says in a number.
-    pub(super) fn say_bye(
-        &mut self,
-        slot: Slot,
-        code: CloseCode,
-        reason: &str,
-        retry_after_ms: Option<u64>,
-    ) {
+    fn say_bye(&mut self, slot: Slot, code: CloseCode, reason: &str, retry_after_ms: Option<u64>) {
         let bye = Bye {
             code: code.0,
             reason,
-            reconnect: true,
+            reconnect: !code.is_final(),
             retry_after_ms,
         };
         let mut text = Vec::new();

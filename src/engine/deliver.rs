@@ -6,7 +6,6 @@ use crate::log::LogPort;
 use crate::peer::{Marks, Phase};
 use crate::proto::{Code, Refusal, event, name};
 use crate::slots::Slot;
-use crate::ws::CloseCode;
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
     /// Until the hub wants nothing more.
@@ -21,7 +20,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 Effect::Rest(_) => self.deliver_rest(slot, bytes),
                 Effect::Chunk(_) => self.deliver_chunk(slot, bytes),
                 Effect::Settled => self.settled(slot),
-                Effect::Close(code, reason) => self.close_by_hub(slot, *code, reason),
+                Effect::Close(code, reason) => self.dismiss_with(slot, *code, reason),
             });
             if self.hub.effects.is_empty() {
                 // Its buffers are used again.
@@ -120,16 +119,5 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                     .reply(slot, |out| out.extend_from_slice(&text));
             }
         }
-    }
-
-    fn close_by_hub(&mut self, slot: Slot, code: CloseCode, reason: &'static str) {
-        let is_told = self.peers.get(slot).is_some_and(|peer| {
-            matches!(peer.phase, Phase::Hello | Phase::Claiming | Phase::Chat)
-                && code != CloseCode::REFUSED
-        });
-        if is_told {
-            self.say_bye(slot, code, reason, None);
-        }
-        self.close(slot, code, reason);
     }
 }

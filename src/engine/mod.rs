@@ -14,6 +14,7 @@ pub mod overview;
 mod proxied;
 mod read;
 mod timer;
+mod tokens;
 mod web;
 
 pub use crate::hub::{Now, Place, Restored};
@@ -21,6 +22,7 @@ pub use crate::peer::{Received, Sent, Socket, Traffic};
 
 use self::fan_out::Shared;
 use self::proxied::Proxied;
+use crate::authority::Auth;
 use crate::counters::Counters;
 use crate::hashing::HashKey;
 use crate::http::Endpoints;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub is_tls: bool,
     /// Whether browsers are told to come with TLS alone (RFC 6797).
     pub is_strict: bool,
+    /// How identity is settled.
+    pub auth: Auth,
     /// Origins that may connect besides the own one; `*` for any.
     pub origins: Vec<String>,
     /// Who may do what in which rooms.
@@ -115,7 +119,9 @@ pub struct Engine<S: Socket, L> {
     object_share: u32,
     /// Bytes inflated in this turn.
     inflated_bytes: usize,
-    /// Peers that wait for the next turn because of that; empty between turns.
+    /// Tokens checked in this turn.
+    token_count: u32,
+    /// Peers that wait for the next turn because of these two; empty between turns.
     postponed: Vec<u32>,
     #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     spare: Vec<Box<Replies>>,
@@ -168,6 +174,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             inflater: Inflater::default(),
             object_share: 0,
             inflated_bytes: 0,
+            token_count: 0,
             postponed: Vec::new(),
             spare: Vec::new(),
         }

@@ -6,7 +6,7 @@ use crate::http::{Refusal, Reply};
 use crate::hub::Hub;
 use crate::limits::{
     INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_PEER_MAX, OBJECT_COUNT_PER_PEER_MIN,
-    OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX,
+    OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX, TOKEN_COUNT_PER_TURN,
 };
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase, Received, Spill};
@@ -37,17 +37,24 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         self.inflated_bytes = 0;
         self.object_share = object_share(list.len());
+        self.token_count = 0;
         for index in list.drain(..) {
             let Some(peer) = self.peers.at_mut(index) else {
                 continue;
             };
-            if peer.window_bits > 0 && self.inflated_bytes >= INFLATED_BYTES_PER_TURN {
+            let is_inflated =
+                peer.window_bits > 0 && self.inflated_bytes >= INFLATED_BYTES_PER_TURN;
+            let is_checked =
+                peer.marks.has(Marks::TOKEN) && self.token_count >= TOKEN_COUNT_PER_TURN;
+            if is_inflated || is_checked {
                 // Time in which it is not read is not silence.
                 peer.heard = self.now.tick();
-                self.hub.counters.inflating_postponed_total += 1;
+                self.hub.counters.inflating_postponed_total += u64::from(is_inflated);
+                self.hub.counters.tokens_postponed_total += u64::from(is_checked);
                 self.postponed.push(index);
                 continue;
             }
+            peer.marks.clear(Marks::TOKEN);
             peer.marks.clear(Marks::TO_READ);
             let (phase, is_doomed) = (peer.phase, peer.marks.has(Marks::DOOMED));
             if !is_doomed && let Some(slot) = self.peers.slot_at(index) {

@@ -63,8 +63,11 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
     }
 
-    /// A ping each interval; silence for two of them is the end.
+    /// A ping each interval; silence for two of them is the end, and so is a token that has expired.
     fn check_life(&mut self, slot: Slot) {
+        if self.check_token(slot) {
+            return;
+        }
         let interval = ticks(self.settings.limits.heartbeat_ms);
         let now = self.now.tick();
         let is_held_back = self.hub.is_held_back(slot);
@@ -85,7 +88,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             return;
         }
         self.ping(slot);
-        self.arm(slot.index, now + interval);
+        self.arm_open(slot, now + interval);
     }
 
     fn ping(&mut self, slot: Slot) {

@@ -2,6 +2,7 @@
 
 use super::read::Stop;
 use super::{Engine, Socket};
+use crate::authority::{Auth, Denial};
 use crate::http::{self, Offer, Parsed, Refusal, Reply, Request, Route, Scan, WsQuery, response};
 use crate::hub::{Hello, WINDOW_BITS};
 use crate::limits::REPLY_BYTES_MAX;
@@ -9,8 +10,10 @@ use crate::log::LogPort;
 use crate::mail::Since;
 use crate::peer::{Marks, Phase};
 use crate::room::Encoding;
+use crate::secret::Secret;
 use crate::slots::Slot;
 use crate::timers::ticks;
+use crate::ws::CloseCode;
 use crate::ws::deflate::{self, Agreed};
 use crate::ws::{handshake, origin};
 
@@ -63,6 +66,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 request,
                 head_bytes,
             } => {
+                if let Some(stop) = self.must_postpone(slot, &request) {
+                    return (0, Some(stop));
+                }
                 self.serve(slot, &request);
                 (head_bytes, None)
             }
@@ -97,18 +103,18 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             Route::Options => self.answer(slot, reply, |out| reply.no_content(out)),
             Route::Ws(offer) => match WsQuery::parse(request.query) {
                 Ok(query) => self.upgrade(slot, request, reply, &offer, |engine| {
-                    engine.enter_chat(slot, &query)
+                    engine.enter_chat(slot, request, &query)
                 }),
                 Err(error) => self.refuse_request(slot, reply, error.refusal()),
             },
             Route::Raw(room, offer) => {
                 self.upgrade(slot, request, reply, &offer, |engine| {
-                    engine.enter_relay(slot, room)
+                    engine.enter_relay(slot, request, room)
                 });
             }
             Route::Echo(offer) => {
                 self.upgrade(slot, request, reply, &offer, |engine| {
-                    engine.enter(slot, Phase::Echo)
+                    engine.enter_echo(slot, request)
                 });
             }
         }
@@ -224,13 +230,18 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         enter(self);
     }
 
-    fn enter_chat(&mut self, slot: Slot, query: &WsQuery<'_>) {
+    fn enter_chat(&mut self, slot: Slot, request: &Request<'_>, query: &WsQuery<'_>) {
         self.hub.connect(slot, self.encoding(slot));
         let address = self.address(slot);
+        let token = match self.settings.auth {
+            Auth::Guest => Ok(()),
+            Auth::Token(_) => self.take_token(slot, request),
+        };
+        let is_to_say_hello = query.hello && token.is_ok() || token == Err(Denial::Missing);
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
-        peer.phase = if query.hello {
+        peer.phase = if is_to_say_hello {
             Phase::Hello
         } else {
             Phase::Claiming
@@ -242,22 +253,52 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             slot.index,
             self.now.tick() + ticks(self.settings.limits.handshake_ms),
         );
-        if !query.hello {
-            let hello = Hello {
-                user: query.user.as_deref(),
-                session: query.session.as_deref(),
-                since: query.inbox_since.map(|seq| Since { epoch: None, seq }),
-                address,
-                id: None,
-            };
-            self.hub.hello(slot, &hello);
+        if is_to_say_hello {
+            return;
+        }
+        let hello = Hello {
+            user: query.user.as_deref(),
+            session: query.session.as_deref().map(Secret::new),
+            since: query.inbox_since.map(|seq| Since { epoch: None, seq }),
+            address,
+            id: None,
+        };
+        match (token, &self.settings.auth) {
+            (Err(denial), _) => self.hub.deny(slot, denial, None),
+            (Ok(()), Auth::Guest) => self.hub.hello(slot, &hello),
+            (Ok(()), Auth::Token(_)) => self.hub.hello_by_token(slot, &hello),
         }
     }
 
-    fn enter_relay(&mut self, slot: Slot, room: &str) {
+    fn enter_relay(&mut self, slot: Slot, request: &Request<'_>, room: &str) {
         self.hub.connect(slot, self.encoding(slot));
-        self.enter(slot, Phase::Relay);
-        self.hub.enter_relay(slot, room);
+        if !self.enter_bare(slot, request, Phase::Relay) {
+            return;
+        }
+        if self.hub.may_relay(slot, room) {
+            self.hub.enter_relay(slot, room);
+        } else {
+            self.hub.counters.forbidden_total += 1;
+            self.close(slot, CloseCode::REFUSED, Denial::Room.as_str());
+        }
+    }
+
+    fn enter_echo(&mut self, slot: Slot, request: &Request<'_>) {
+        self.enter_bare(slot, request, Phase::Echo);
+    }
+
+    /// Enters where no `hello` is said: the upgrade has to bring the token, where one is wanted. Whether it is in.
+    fn enter_bare(&mut self, slot: Slot, request: &Request<'_>, phase: Phase) -> bool {
+        let token = match self.settings.auth {
+            Auth::Guest => Ok(()),
+            Auth::Token(_) => self.take_token(slot, request),
+        };
+        self.enter(slot, phase);
+        if let Err(denial) = token {
+            self.hub.counters.unauthorized_total += 1;
+            self.close(slot, CloseCode::REFUSED, denial.as_str());
+        }
+        token.is_ok()
     }
 
     /// What a connection is sent of its rooms' frames: they are compressed with one window for all.
@@ -274,9 +315,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             peer.phase = phase;
             peer.heard = self.now.tick();
         }
-        self.arm(
-            slot.index,
-            self.now.tick() + ticks(self.settings.limits.heartbeat_ms),
-        );
+        let interval = ticks(self.settings.limits.heartbeat_ms);
+        self.arm_open(slot, self.now.tick() + interval);
     }
 }

@@ -67,6 +67,8 @@ impl Refusal {
     pub const EXTENSIONS: Refusal = bad("a malformed Sec-WebSocket-Extensions");
     /// Two `Origin`, or one that is not text (RFC 6454, 7.3).
     pub const ORIGIN: Refusal = bad("not at most one valid Origin");
+    /// Two `Authorization`, or one that is not text (RFC 9110, 11.6.2).
+    pub const AUTHORIZATION: Refusal = bad("not at most one valid Authorization");
     /// A parameter of `/ws` is there twice.
     pub const QUERY_REPEATED: Refusal = bad("a query parameter is there twice");
     /// A parameter of `/ws` is too long.

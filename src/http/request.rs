@@ -1,6 +1,7 @@
 //! From the bytes of a request head to a checked, borrowed [`Request`].
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::field::{EMPTY, Fields};
 use super::forwarded::Forwarded;
@@ -10,6 +11,7 @@ use super::scan::{Head, Scan};
 use super::target::{Target, is_host};
 use super::upgrade::Upgrade;
 use crate::limits::BODY_BYTES_MAX;
+use crate::secret::Secret;
 
 /// What the bytes of a connection amount to so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub enum Parsed<'a> {
 }
 
 /// One request, checked in all that this server relies on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
@@ -53,6 +55,8 @@ pub struct Request<'a> {
     pub accepts_gzip: bool,
     /// What proxies in front say of the client. Only theirs is to be believed.
     pub forwarded: Forwarded<'a>,
+    /// `Authorization`.
+    pub authorization: Option<Secret<&'a str>>,
     /// The WebSocket handshake, if it is one.
     pub upgrade: Upgrade<'a>,
 }
@@ -128,8 +132,31 @@ impl<'a> Request<'a> {
                 .unwrap_or(None),
             accepts_gzip: accepts_gzip(fields),
             forwarded: fields.forwarded(),
+            authorization: fields
+                .single("authorization", Refusal::AUTHORIZATION)?
+                .map(Secret::new),
             upgrade: Upgrade::parse(version, fields),
         })
+    }
+}
+
+impl Request<'_> {
+    /// The bearer token that it carries (RFC 6750, 2.1).
+    pub fn bearer(&self) -> Option<Secret<&str>> {
+        let (scheme, token) = self.authorization.as_ref()?.reveal().split_once(' ')?;
+        let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+        is_bearer.then(|| Secret::new(token.trim_ascii()))
+    }
+}
+
+/// The query is left out: it may have a session secret in it.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("upgrade", &self.upgrade)
+            .finish_non_exhaustive()
     }
 }
 

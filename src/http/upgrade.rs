@@ -4,6 +4,10 @@ use super::field::Fields;
 use super::list::{Extensions, Protocols};
 use super::refusal::Refusal;
 use super::request::Version;
+use crate::secret::Secret;
+
+/// See [`Offer::token`].
+const TOKEN_PREFIX: &str = "roomcast.token.";
 
 /// Whether a request asks for WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +44,15 @@ impl<'a> Upgrade<'a> {
 }
 
 impl<'a> Offer<'a> {
+    /// The token that comes as a subprotocol, since pages can set no other field: `roomcast.token.` and the token. It
+    /// is never chosen.
+    pub fn token(&self) -> Option<Secret<&'a str>> {
+        let mut names = self.protocols.iter();
+        names
+            .find_map(|name| name.strip_prefix(TOKEN_PREFIX))
+            .map(Secret::new)
+    }
+
     fn parse(fields: Fields<'_, 'a>) -> Result<Offer<'a>, Refusal> {
         // The version first: another one may have other rules for the rest.
         if fields.single("sec-websocket-version", Refusal::VERSION_TWICE)? != Some("13") {

@@ -90,6 +90,13 @@ impl Hub {
         is_granted && (is_opened || rule.allows(access, user, is_moderator))
     }
 
+    /// Whether a connection may be in a relay. It cannot be told there that it may not send.
+    pub fn may_relay(&self, peer: Slot, room: &str) -> bool {
+        self.rights_of(peer).is_none_or(|rights| {
+            rights.allows(Right::Join, room) && rights.allows(Right::Send, room)
+        })
+    }
+
     /// Whether a connection's user moderates a room.
     pub(super) fn is_moderator(&self, peer: Slot, key: &Key) -> bool {
         let rights = self.rights_of(peer);

@@ -3,9 +3,10 @@
 use super::upkeep::FIRST_HOUR;
 use super::{Hub, shared};
 use crate::log::{Head, Note, Outcome, Request};
-use crate::mail::{Granted, Mail, Since, Sync};
+use crate::mail::{Granted, Mail, Proof, Since, Sync};
 use crate::proto::Code;
 use crate::room::{Key, Space};
+use crate::secret::Secret;
 use crate::users::{Claim, SecretHash, hash_secret, is_same_secret};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,10 +28,10 @@ pub struct Restored {
 
 /// What a claim may have.
 enum Grant {
-    /// The name, by this secret.
-    Given(u32, Box<str>),
+    /// The name, by this proof.
+    Given(u32, Proof),
     /// The same, once that is kept.
-    Awaited(u32, Box<str>),
+    Awaited(u32, Proof),
 }
 
 impl Hub {
@@ -56,7 +57,7 @@ impl Hub {
         let Mail::Claim {
             ref name,
             from,
-            ref mut session,
+            ref mut proof,
             address,
             ..
         } = mail
@@ -68,9 +69,10 @@ impl Hub {
             waiting.push((from.shard, mail));
             return;
         }
-        match self.grant(&name, session.take(), address) {
-            Ok(Grant::Given(user, secret)) => {
-                *session = Some(secret);
+        let brought = std::mem::replace(proof, Proof::Nothing);
+        match self.grant(&name, brought, address) {
+            Ok(Grant::Given(user, granted)) => {
+                *proof = granted;
                 match self.opening_inbox(user) {
                     Some(index) => {
                         let rest = self.park_in(index, from.shard, mail);
@@ -79,8 +81,8 @@ impl Hub {
                     None => self.give(user, mail),
                 }
             }
-            Ok(Grant::Awaited(user, secret)) => {
-                *session = Some(secret);
+            Ok(Grant::Awaited(user, granted)) => {
+                *proof = granted;
                 self.claiming.insert(user, vec![(from.shard, mail)]);
             }
             Err(code) => self.refuse_claim(mail, code),
@@ -120,7 +122,7 @@ impl Hub {
         let Mail::Claim {
             name,
             from,
-            session,
+            proof,
             since,
             have,
             id,
@@ -143,7 +145,10 @@ impl Hub {
             };
             self.confirm_home(&room, since.seq);
         }
-        let session = session.unwrap_or_default();
+        let session = match proof {
+            Proof::Session(session) => Some(session),
+            Proof::Nothing | Proof::Token => None,
+        };
         let outcome = Ok(Box::new(Granted { session, inbox }));
         let answer = Mail::Claimed {
             to: from.slot,
@@ -170,12 +175,7 @@ impl Hub {
         self.post(from.shard, answer);
     }
 
-    fn grant(
-        &mut self,
-        name: &str,
-        session: Option<Box<str>>,
-        address: Option<IpAddr>,
-    ) -> Result<Grant, Code> {
+    fn grant(&mut self, name: &str, proof: Proof, address: Option<IpAddr>) -> Result<Grant, Code> {
         let user = self.users.mention(name, self.hash_key);
         let claim = self
             .users
@@ -188,30 +188,47 @@ impl Hub {
                     .at(user)
                     .map(|entry| entry.secret)
                     .unwrap_or_default();
-                let session = session.filter(|text| is_same_secret(&hash_secret(text), &secret));
-                let session = session.ok_or(Code::NameTaken)?;
+                if !is_proven(&proof, &secret) {
+                    return Err(Code::NameTaken);
+                }
                 if let (Claim::Left { .. }, Some(entry)) = (claim, self.users.at_mut(user)) {
                     entry.claim = Claim::Held;
                 }
-                Ok(Grant::Given(user, session))
+                Ok(Grant::Given(user, proof))
             }
             Claim::Mentioned => {
-                if let Err(code) = self.charge_name(user, address) {
+                if let Err(code) = self.charge_name(user, &proof, address) {
                     self.users.sweep(user, self.hash_key);
                     return Err(code);
                 }
-                let session = session.unwrap_or_else(|| self.random_hex(16).into());
-                let secret = hash_secret(&session);
+                let (proof, secret) = self.proof_of_new(proof);
                 if let Some(entry) = self.users.at_mut(user) {
                     entry.claim = Claim::Held;
                     entry.secret = secret;
                 }
                 if !self.durable {
-                    return Ok(Grant::Given(user, session));
+                    return Ok(Grant::Given(user, proof));
                 }
                 self.keep_claim(user, address);
-                Ok(Grant::Awaited(user, session))
+                Ok(Grant::Awaited(user, proof))
             }
+        }
+    }
+
+    /// How a new claim is proven from now on. What a token claims has a secret as well, which nobody is told: should
+    /// the server do without tokens one day, the name is not for the first who asks.
+    fn proof_of_new(&mut self, proof: Proof) -> (Proof, SecretHash) {
+        match proof {
+            Proof::Session(session) => {
+                let hash = hash_secret(session.reveal());
+                (Proof::Session(session), hash)
+            }
+            Proof::Nothing => {
+                let session = self.random_hex(16);
+                let hash = hash_secret(&session);
+                (Proof::Session(Secret::new(session.into())), hash)
+            }
+            Proof::Token => (Proof::Token, hash_secret(&self.random_hex(16))),
         }
     }
 
@@ -271,13 +288,19 @@ impl Hub {
         }
     }
 
-    /// Counts a claim against its address and the whole.
-    fn charge_name(&mut self, user: u32, address: Option<IpAddr>) -> Result<(), Code> {
+    /// Counts a claim against its address and the whole. Names that tokens give are not the address's choice.
+    fn charge_name(
+        &mut self,
+        user: u32,
+        proof: &Proof,
+        address: Option<IpAddr>,
+    ) -> Result<(), Code> {
         let share = |all: u32| all.div_ceil(u32::from(self.place.count)) as usize;
         let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let of_address = self.claims_by_address.get(&address).copied().unwrap_or(0) as usize;
+        let is_own_choice = *proof != Proof::Token;
         if self.claims.len() >= share(self.limits.name_count_max)
-            || of_address >= share(self.limits.names_per_address_max)
+            || is_own_choice && of_address >= share(self.limits.names_per_address_max)
         {
             self.counters.names_refused_total += 1;
             return Err(Code::Overloaded);
@@ -428,5 +451,14 @@ impl Hub {
             .find(name, self.hash_key)
             .and_then(|user| self.users.at(user));
         user.is_some_and(|user| user.claim != Claim::Mentioned)
+    }
+}
+
+/// Whether a claim of a name that is held is the holder's.
+fn is_proven(proof: &Proof, secret: &SecretHash) -> bool {
+    match proof {
+        Proof::Nothing => false,
+        Proof::Session(session) => is_same_secret(&hash_secret(session.reveal()), secret),
+        Proof::Token => true,
     }
 }

@@ -1,10 +1,12 @@
 //! Who a connection is: asking for a name, guests, and the `welcome`.
 
 use super::{Hub, Identity, epoch_text, shared};
+use crate::authority::Denial;
 use crate::limits::DEDUPE_COUNT_MAX;
-use crate::mail::{Granted, Mail, Since};
+use crate::mail::{Granted, Mail, Proof, Since};
 use crate::proto::{Code, Refusal, event, name};
 use crate::room::{Connection, Encoding, Space};
+use crate::secret::Secret;
 use crate::slots::Slot;
 use crate::users::{Claim, NOBODY, hash_secret};
 use crate::ws::CloseCode;
@@ -17,7 +19,7 @@ pub struct Hello<'a> {
     /// The name that it wants; without one it is made up.
     pub user: Option<&'a str>,
     /// The secret that holds the name.
-    pub session: Option<&'a str>,
+    pub session: Option<Secret<&'a str>>,
     /// What it has seen of its inbox.
     pub since: Option<Since>,
     /// Where it comes from.
@@ -45,7 +47,7 @@ impl Hub {
         }
         if hello
             .session
-            .is_some_and(|session| !name::is_session(session))
+            .is_some_and(|session| !name::is_session(session.reveal()))
         {
             let text =
                 "`session` must have 16 to 128 bytes: use the one that `welcome` gave, or none";
@@ -53,20 +55,40 @@ impl Hub {
             return;
         }
         match hello.user {
-            Some(name) => self.ask_for(peer, name, hello),
+            Some(name) => self.ask_for(peer, name, Proof::of_session(hello.session), hello),
             None => self.be_guest(peer, hello),
         }
         self.settle();
     }
 
-    fn ask_for(&mut self, peer: Slot, name: &str, hello: &Hello<'_>) {
+    /// The same where tokens say who is who: the connection is the user that its permit names.
+    pub fn hello_by_token(&mut self, peer: Slot, hello: &Hello<'_>) {
+        let Some(user) = self.permits.user(peer).map(shared) else {
+            self.deny(peer, Denial::Missing, hello.id);
+            return;
+        };
+        if hello.user.is_some_and(|name| *name != *user) {
+            self.deny(peer, Denial::OtherUser, hello.id);
+            return;
+        }
+        self.ask_for(peer, &user, Proof::Token, hello);
+        self.settle();
+    }
+
+    /// Refuses a connection that did not prove who it is.
+    pub fn deny(&mut self, peer: Slot, denial: Denial, id: Option<&str>) {
+        self.counters.unauthorized_total += 1;
+        self.refuse_identity(peer, Code::Unauthorized, denial.as_str().into(), id);
+    }
+
+    fn ask_for(&mut self, peer: Slot, name: &str, proof: Proof, hello: &Hello<'_>) {
         let user = self.users.mention(name, self.hash_key);
         self.start_claim(peer, user);
         let replica = self.rooms.find(Space::Inbox, name, self.hash_key);
         let claim = Mail::Claim {
             name: shared(name),
             from: self.connection(peer),
-            session: hello.session.map(Box::from),
+            proof,
             address: hello.address,
             since: hello.since,
             have: replica
@@ -79,9 +101,10 @@ impl Hub {
 
     fn be_guest(&mut self, peer: Slot, hello: &Hello<'_>) {
         let name = self.made_up_name();
-        let session: Box<str> = hello
-            .session
-            .map_or_else(|| self.random_hex(16).into(), Box::from);
+        let session: Box<str> = hello.session.map_or_else(
+            || self.random_hex(16).into(),
+            |session| session.reveal().into(),
+        );
         let user = self.users.mention(&name, self.hash_key);
         self.start_claim(peer, user);
         if let Some(user) = self.users.at_mut(user) {
@@ -89,6 +112,7 @@ impl Hub {
             user.secret = hash_secret(&session);
         }
         let inbox = self.inbox_sync(user, self.place.shard, None, None);
+        let session = Some(Secret::new(session));
         self.settle_identity(peer, user, Granted { session, inbox }, hello.id);
     }
 
@@ -153,7 +177,7 @@ impl Hub {
         let welcome = event::Welcome {
             client_id: &client_id,
             user: &name,
-            session: Some(&granted.session),
+            session: granted.session.as_ref().map(Secret::reveal),
             inbox: event::Inbox {
                 epoch: &epoch,
                 seq_id: inbox.head,

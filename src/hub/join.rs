@@ -490,6 +490,7 @@ impl Hub {
 
     /// A connection has gone: it leaves everything.
     pub fn disconnect(&mut self, peer: Slot) {
+        self.permits.remove(peer);
         if self.clients.get(peer).is_none() {
             return;
         }

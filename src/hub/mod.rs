@@ -8,6 +8,7 @@
 //! | `clients` | which user a connection is, and the ring of its memberships |
 //! | `identity` | who a connection is: asking for a name, guests, the `welcome` |
 //! | `claims` | names at their home: who may have one, and for how long |
+//! | `permits` | what tokens allow their connections, and until when |
 //! | `command` | the commands of the protocol, at the connection's side |
 //! | `join` | joining and leaving, at both sides |
 //! | `publish` | messages and signals on their way into a log |
@@ -36,6 +37,7 @@ mod join;
 mod moderation;
 mod overview;
 mod pages;
+mod permits;
 mod presence;
 mod publish;
 mod replica;
@@ -48,8 +50,10 @@ pub use command::since_of;
 pub use deflater::{FrameDeflater, WINDOW_BITS};
 pub use identity::Hello;
 pub use overview::RoomView;
+pub use permits::Validity;
 pub use stored::encode_gap;
 
+use self::permits::Permits;
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::hashing::HashKey;
@@ -123,6 +127,7 @@ pub struct Hub {
     /// Of the connections that have any, by place.
     rights: HashMap<u32, Rights, HashKey>,
     sanctions: Sanctions,
+    permits: Permits,
     /// What is to be done to connections.
     pub effects: Effects,
     /// What moderators did since the engine last looked, a line each: see [`Site::audit`](crate::engine::Site::audit).
@@ -188,6 +193,7 @@ impl Hub {
             room_rules,
             rights: HashMap::with_hasher(hash_key),
             sanctions: Sanctions::new(hash_key, place.count),
+            permits: Permits::new(hash_key),
             effects: Effects::default(),
             audits: Vec::new(),
             counters: Counters::default(),

@@ -42,7 +42,7 @@
 //! | 1009 | a message larger than `welcome.limits.message_bytes_max` | with smaller messages |
 //! | 1011 | a fault of the server | after a pause |
 //! | 1013 | the server is overloaded | after a pause |
-//! | 4000-4099 | refused for good; 4001: the identity was refused | no |
+//! | 4000-4099 | refused for good; 4001: the identity was refused; 4002: the token has expired | no; after 4002 with a new token |
 //! | 4100-4199 | not now | after a pause |
 //! | 4200-4299 | a new connection is the remedy; 4200: too slow a reader | at once, from the last position |
 

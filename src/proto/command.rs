@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::fields::{Field, Fields, Key, Problem};
 use super::{Action, Code, Position, Target, json};
 use crate::limits::TYPE_BYTES_SHOWN_MAX;
+use crate::secret::Secret;
 
 /// The commands in one text frame, one at a time.
 ///
@@ -95,14 +96,14 @@ const UNKNOWN_TYPE: &str = "unknown `type`; there are hello, join, leave, messag
 /// What a client asks for. Every value is checked: names are names, numbers lie within their bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// Who the client is, once, where the URL did not say.
+    /// Who the client is, where the URL did not say; later, a new token for the same user.
     Hello {
         /// The name that it wants; without one the server makes one up.
         user: Option<Cow<'a, str>>,
         /// The secret that holds the name.
-        session: Option<Cow<'a, str>>,
-        /// For servers with authentication.
-        token: Option<Cow<'a, str>>,
+        session: Option<Secret<Cow<'a, str>>>,
+        /// Where tokens are wanted: proves who the user is.
+        token: Option<Secret<Cow<'a, str>>>,
         /// What it has seen of its inbox.
         inbox_since: Option<Position<'a>>,
     },
@@ -216,8 +217,10 @@ impl<'a> Command<'a> {
         Ok(match kind {
             Kind::Hello => Command::Hello {
                 user: fields.optional(Key::User, Field::name)?,
-                session: fields.optional(Key::Session, Field::session)?,
-                token: fields.optional(Key::Token, Field::text)?,
+                session: fields
+                    .optional(Key::Session, Field::session)?
+                    .map(Secret::from),
+                token: fields.optional(Key::Token, Field::text)?.map(Secret::from),
                 inbox_since: fields.optional(Key::InboxSince, Field::position)?,
             },
             Kind::Join => Command::Join {

@@ -519,6 +519,26 @@ impl Bye<'_> {
     }
 }
 
+/// When the client's token expires: told in time before it does, and in answer to a `hello` that brought a new one.
+#[derive(Clone, Debug)]
+pub struct TokenExpires {
+    /// When; the connection is closed then.
+    pub expires_at: u64,
+    /// Now.
+    pub timestamp: u64,
+}
+
+impl TokenExpires {
+    /// Appends the event, with the `id` of the `hello` that it answers.
+    pub fn encode(&self, id: Option<&str>, out: &mut Vec<u8>) {
+        Object::event("token_expires", out)
+            .number("expires_at", self.expires_at)
+            .number("timestamp", self.timestamp)
+            .text_if("id", id)
+            .close();
+    }
+}
+
 /// The answer to a client's sign of life.
 #[derive(Clone, Debug)]
 pub struct Heartbeat<'a> {

@@ -6,6 +6,7 @@
 //! Nothing in here knows HTTP, WebSocket or rooms.
 
 mod accepting;
+mod keys;
 mod listener;
 mod mailbox;
 mod operator;
@@ -45,6 +46,8 @@ use self::tls::{KeyError, Tls};
 use self::token::Subject;
 use self::transport::{Common, Transport};
 use crate::admin::Admin;
+use crate::auth;
+use crate::authority::Auth;
 use crate::config::{self, Config};
 use crate::counters::Counters;
 use crate::engine::{Engine, Place, Restored, Settings};
@@ -86,6 +89,8 @@ pub enum StartError {
     Bind(&'static str, SocketAddr, io::Error),
     /// The process could not become another user.
     User(UserError),
+    /// The keys that tokens are checked with cannot be used.
+    Keys(auth::KeyError),
     /// The data folder cannot be used.
     Store(StoreError),
     /// TLS was asked for with a certificate, a key or authorities that do not serve.
@@ -112,9 +117,11 @@ impl Server {
         let opened = open_store(config)?;
         let mut reloads = Reloads::default();
         let tls = open_tls(config, &mut reloads)?;
+        let auth = keys::open(&config.auth, &mut reloads).map_err(StartError::Keys)?;
         let opened = Opened {
             store: opened,
             tls,
+            auth,
             reloads,
         };
         let polls = sockets
@@ -137,7 +144,7 @@ impl Server {
             .public
             .first()
             .map_or(Ok(config.listen), TcpListener::local_addr)?;
-        let mut plan = Plan::new(config, &polls)?;
+        let mut plan = Plan::new(config, opened.auth, &polls)?;
         plan.tls = opened.tls;
         let mut server = Server {
             address,
@@ -279,11 +286,12 @@ struct Plan {
 struct Opened {
     store: Option<store::Opened>,
     tls: Option<Arc<tls::Current>>,
+    auth: Auth,
     reloads: Reloads,
 }
 
 impl Plan {
-    fn new(config: &Config, polls: &[Poll]) -> io::Result<Plan> {
+    fn new(config: &Config, auth: Auth, polls: &[Poll]) -> io::Result<Plan> {
         let clock = Clock::start();
         let wakers = polls
             .iter()
@@ -297,7 +305,7 @@ impl Plan {
             u64::from_ne_bytes(sys::random()?),
             u64::from_ne_bytes(sys::random()?),
         );
-        let settings = Arc::new(settings(config));
+        let settings = Arc::new(settings(config, auth));
         let shared = Shared {
             settings: Arc::clone(&settings),
             surveys: config.admin.map(|_| Arc::new(Surveys::new(config.shards))),
@@ -431,7 +439,7 @@ fn is_strict(config: &Config) -> bool {
     }
 }
 
-fn settings(config: &Config) -> Settings {
+fn settings(config: &Config, auth: Auth) -> Settings {
     Settings {
         limits: config.limits.clone(),
         endpoints: Endpoints {
@@ -440,6 +448,7 @@ fn settings(config: &Config) -> Settings {
             has_admin: config.admin.is_some(),
         },
         deflate: config.deflate,
+        auth,
         is_tls: config.tls.is_some(),
         is_strict: is_strict(config),
         origins: config.origins.clone(),
@@ -461,6 +470,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address} ({flag}): {error}")
             }
             StartError::User(error) => error.fmt(f),
+            StartError::Keys(error) => write!(f, "tokens cannot be checked: {error}"),
             StartError::Store(error) => error.fmt(f),
             StartError::Tls(error) => write!(f, "no TLS: {error}"),
             StartError::System(error) => write!(f, "cannot start: {error}"),
@@ -507,6 +517,7 @@ mod tests {
             raw: true,
             echo: true,
             deflate: false,
+            auth: config::Auth::Guest,
             origins: Vec::new(),
             trusted_proxies: Networks::default(),
             log: log::LevelFilter::Info,

@@ -9,7 +9,7 @@
  * @typedef {import('./roomcast.js').Send} Send
  */
 
-import { local, parse, sessions } from './memory.js';
+import { local, parse, sessions, visit } from './memory.js';
 import { Model } from './model.js';
 import { Roomcast } from './roomcast.js';
 import { byId, link_words, View } from './view.js';
@@ -27,6 +27,9 @@ const WHO_MS = 30_000;
 const MEASURES = { kick: 'removed', ban: 'banned', mute: 'muted', unmute: 'unmuted' };
 /** The clock that counts down and lets "is typing" fade. */
 const TICK_MS = 500;
+
+/** The server closed because the token had expired. */
+const TOKEN_EXPIRED = 4002;
 
 class Page {
   /** @type {Roomcast | undefined} */
@@ -52,6 +55,7 @@ class Page {
   #field = /** @type {HTMLTextAreaElement} */ (byId('text'));
   #dialog = /** @type {HTMLDialogElement} */ (byId('name-dialog'));
   #name = /** @type {HTMLInputElement} */ (byId('name'));
+  #token = /** @type {HTMLInputElement} */ (byId('token'));
 
   start() {
     this.#listen();
@@ -65,7 +69,8 @@ class Page {
 
   /** Connects under that name; it becomes this page's connection when it is adopted. @param {string} user */
   #sign_in(user) {
-    const chat = new Roomcast({ url: '/ws', user, session: sessions.of(user) });
+    const token = visit.text('token') || undefined;
+    const chat = new Roomcast({ url: '/ws', user, session: sessions.of(user), token });
     chat.on('state', () => this.#link_changed(chat));
     chat.on('welcome', (event) => this.#welcome(chat, event));
     this.#drop_trial();
@@ -98,11 +103,11 @@ class Page {
 
   /** @param {Roomcast} chat */
   #link_changed(chat) {
-    const { state, error } = chat.link;
+    const { state, error, code } = chat.link;
     if (chat === this.#trial) {
       byId('name-progress').textContent = link_words(chat.link).long;
       if (state === 'closed') this.#refused(chat);
-    } else if (chat === this.#chat && state === 'closed' && error) {
+    } else if (chat === this.#chat && state === 'closed' && (error || code === TOKEN_EXPIRED)) {
       this.#refused(chat);
     }
     this.#draw();
@@ -110,10 +115,14 @@ class Page {
 
   /** The server does not take the name. @param {Roomcast} chat */
   #refused(chat) {
-    const { error, reason } = chat.link;
+    const { error, reason, code } = chat.link;
     if (chat === this.#trial) this.#trial = undefined;
     const taken = error?.code === 'name_taken';
     if (taken) sessions.forget(String(chat.user));
+    if (error?.code === 'unauthorized' || code === TOKEN_EXPIRED) {
+      visit.set('token', '');
+      byId('token-row').hidden = false;
+    }
     this.#ask_name(taken ? `“${chat.user}” is taken. Choose another name.` : (error?.message ?? reason ?? ''));
   }
 
@@ -129,9 +138,12 @@ class Page {
   }
 
   #name_given() {
-    const name = this.#name.value.trim();
-    const problem = name_problem(name);
+    const token = this.#token.value.trim();
+    const name = token ? subject(token) : this.#name.value.trim();
+    const problem = token && !name ? 'That is no token.' : name_problem(name);
     if (problem) return this.#ask_name(problem);
+    this.#token.value = '';
+    if (token) visit.set('token', token);
     if (name === this.#chat?.user && this.#chat.link.state === 'open') return this.#dialog.close();
     byId('name-error').textContent = '';
     this.#name.removeAttribute('aria-invalid');
@@ -543,7 +555,7 @@ class Page {
   /** Nobody goes on without a name. */
   #dialog_closed() {
     this.#drop_trial();
-    if (!this.#chat || this.#chat.link.error) this.#ask_name('');
+    if (!this.#chat || this.#chat.link.error || this.#chat.link.code === TOKEN_EXPIRED) this.#ask_name('');
   }
 }
 
@@ -552,6 +564,18 @@ function name_problem(name) {
   if (name === '') return 'Please give a name.';
   if (/\p{Cc}/u.test(name)) return 'A name has no control characters.';
   return new TextEncoder().encode(name).length > NAME_BYTES_MAX ? 'That name is too long.' : '';
+}
+
+/** The user that a token names; it is for the server to say whether that is true. @param {string} token */
+function subject(token) {
+  const claims = token.split('.')[1] ?? '';
+  try {
+    const bytes = Uint8Array.from(atob(claims.replace(/-/g, '+').replace(/_/g, '/')), (c) => c.charCodeAt(0));
+    const user = JSON.parse(new TextDecoder().decode(bytes)).sub;
+    return typeof user === 'string' ? user : '';
+  } catch {
+    return '';
+  }
 }
 
 /** @param {any} content */

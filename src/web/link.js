@@ -10,7 +10,9 @@
  * @typedef {{ code?: number, reason?: string, reconnect?: boolean, retry_after_ms?: number }} Farewell
  *
  * @typedef {object} Owner
- * @property {() => object} hello              the first command on a new connection
+ * @property {() => string | undefined | Promise<string>} token  proves who the user is, where the server wants that
+ * @property {boolean} renews                  whether another token can be had
+ * @property {(token: string | undefined) => object} hello  the first command on a new connection
  * @property {(event: any) => void} take       an event came in
  * @property {(code: number) => void} lost     the socket is gone; `changed` follows
  * @property {(status: LinkStatus) => void} changed
@@ -36,6 +38,8 @@ const LATE_MS = 1_000;
 const HEARTBEAT_DEFAULT_MS = 25_000;
 const HEARTBEAT_MIN_MS = 1_000;
 const HEARTBEAT_MAX_MS = 600_000;
+/** The server closed because the token had expired. */
+const EXPIRED = 4002;
 /** Longest pause that the server may ask for. */
 const ASKED_MAX_MS = 300_000;
 
@@ -55,6 +59,8 @@ export class Link {
   #heard_at = 0;
   #second_chance = true;
   #ended = false;
+  /** The token that is being asked for, if one is. @type {object | null} */
+  #asked = null;
 
   /** @param {Options} options @param {Owner} owner */
   constructor(options, owner) {
@@ -79,18 +85,36 @@ export class Link {
   }
 
   connect() {
-    if (this.#ended || this.#socket) return;
+    if (this.#ended || this.#socket || this.#asked) return;
     this.retry_timer.stop();
     this.#bye = this.#refusal = null;
+    const token = this.owner.token();
+    if (token instanceof Promise) this.#await(token);
+    else this.#open(token);
+    const late = () => this.#drop(this.#asked ? 'There is no token' : 'The server does not answer');
+    this.connect_timer.start(CONNECT_MS, late);
+    this.#enter({ state: 'connecting' });
+  }
+
+  /** Opens a socket when there is a token; a token that comes too late is for nobody. @param {Promise<string>} token */
+  #await(token) {
+    const asked = (this.#asked = {});
+    token.then(
+      (token) => this.#asked === asked && this.#open(token),
+      () => this.#asked === asked && this.#lost(1006, 'There is no token'),
+    );
+  }
+
+  /** @param {string | undefined} token */
+  #open(token) {
+    this.#asked = null;
     const socket = new this.WebSocket(this.url, PROTOCOL);
     this.#socket = socket;
-    socket.onopen = () => this.write(this.owner.hello());
+    socket.onopen = () => this.write(this.owner.hello(token));
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
     // The close event that follows is enough; without a handler some implementations throw.
     socket.onerror = () => {};
-    this.connect_timer.start(CONNECT_MS, () => this.#drop('The server does not answer'));
-    this.#enter({ state: 'connecting' });
   }
 
   /** @param {object} command @returns {boolean} */
@@ -158,7 +182,8 @@ export class Link {
     this.owner.lost(code);
     const error = this.#refusal ?? undefined;
     const status = { code, reason: this.#bye?.reason || error?.message || reason || describe(code, opened), error };
-    if ((code >= 4000 && code < 4100) || this.#bye?.reconnect === false) this.#enter({ state: 'closed', ...status });
+    const is_final = (code >= 4000 && code < 4100) || this.#bye?.reconnect === false;
+    if (is_final && !(code === EXPIRED && this.owner.renews)) this.#enter({ state: 'closed', ...status });
     else this.#wait(this.#pause_ms(code), status);
   }
 
@@ -172,7 +197,7 @@ export class Link {
   /** Takes the socket out of use, so that nothing late from it is heard. */
   #detach() {
     const socket = this.#socket;
-    this.#socket = null;
+    this.#socket = this.#asked = null;
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
     for (const timer of [this.retry_timer, this.connect_timer, this.beat_timer, this.silence_timer]) timer.stop();
     return socket;

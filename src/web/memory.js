@@ -47,6 +47,8 @@ class Memory {
 }
 
 export const local = new Memory(() => localStorage);
+/** What ends with the tab. */
+export const visit = new Memory(() => sessionStorage);
 
 /** The secrets of the names that were used in this browser. */
 export const sessions = {

@@ -73,13 +73,16 @@ const REQUEST_MS = 30_000;
  *   until?: number }} system
  * @property {Presence} presence
  * @property {Send} send             a send changed its state, or comes from an earlier page
+ * @property {{ expires_at: number, timestamp: number }} token_expires  the connection will be closed then, unless the
+ *   `token` option is a function: then a new one is on its way already
  * @property {WireError} error       an error that belongs to no send and no request
  *
  * @typedef {object} Options
  * @property {string | URL} url      of the chat endpoint; relative to the page in a browser, `http` stands for `ws`
  * @property {string} [user]         the name to take; without one the server makes one up
  * @property {string} [session]      the secret that the name belongs to; made up here if there is none
- * @property {string} [token]        where the server authenticates
+ * @property {string | (() => string | Promise<string>)} [token]  where the server wants one: proves who the user is. A
+ *   function is called before each connection, and again when the token that it gave is about to expire
  * @property {Position} [inbox_since]  last private message that was taken in, by an earlier client
  * @property {typeof WebSocket} [WebSocket]
  * @property {IDBFactory | null} [indexedDB]  where unanswered sends outlive the page; null: nowhere
@@ -114,6 +117,8 @@ export class Roomcast {
   #session;
   /** What the server says about itself. @type {any} */
   #limits = {};
+  /** @type {Options['token']} */
+  #token;
   #clock;
   #random;
   #link;
@@ -127,8 +132,11 @@ export class Roomcast {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? Math.random;
     this.#flush_timer = new Timer(this.#clock);
+    this.#token = options.token;
     this.#link = new Link(options, {
-      hello: () => ({ type: 'hello', user: this.#user, session: this.#session, token: options.token,
+      token: () => (typeof this.#token === 'function' ? given(this.#token) : this.#token),
+      renews: typeof this.#token === 'function',
+      hello: (token) => ({ type: 'hello', user: this.#user, session: this.#session, token,
         inbox_since: this.inbox_position ?? undefined }),
       take: (event) => this.#take(event),
       lost: (code) => this.#lost(code),
@@ -353,6 +361,7 @@ export class Roomcast {
         return this.#acknowledge(event.id, event);
       case 'history': return this.#history(event);
       case 'error': return this.#error(event);
+      case 'token_expires': return this.#token_expires(event);
       case 'presence':
         this.#answer(event.id)?.resolve(event);
         // An event as well, asked for or not.
@@ -371,6 +380,18 @@ export class Roomcast {
     this.#open_inbox(event.inbox);
     for (const [name, room] of this.#rooms) this.#ask_to_join(name, room);
     this.#flush();
+  }
+
+  /** @param {Events['token_expires'] & { id?: string }} event */
+  #token_expires(event) {
+    // One with an `id` answers ours: the new token was taken.
+    if (event.id !== undefined) return;
+    this.#emit('token_expires', event);
+    if (typeof this.#token !== 'function') return;
+    const link = this.#link;
+    const renew = (/** @type {string} */ token) => link.open && link.write({ type: 'hello', token, id: randomId(16) });
+    // Without one the connection is closed in time, and the next asks again.
+    given(this.#token).then(renew, () => {});
   }
 
   /** @param {{ epoch: string, recovered?: boolean } | undefined} inbox */
@@ -653,6 +674,11 @@ export class Roomcast {
       }
     }
   }
+}
+
+/** What a function gives, now or later, if it does not throw. @param {() => string | Promise<string>} token */
+async function given(token) {
+  return token();
 }
 
 /** Whether this is the copy of a message to somebody else. @param {Message} message @param {string | undefined} user */

@@ -35,10 +35,17 @@ impl CloseCode {
     pub const TRY_AGAIN: CloseCode = CloseCode(1013);
     /// The identity was refused: do not come back.
     pub const REFUSED: CloseCode = CloseCode(4001);
+    /// The token has expired: come back with a new one only.
+    pub const EXPIRED: CloseCode = CloseCode(4002);
     /// Come back after a pause.
     pub const LATER: CloseCode = CloseCode(4100);
     /// The peer read too slowly: come back now.
     pub const SLOW: CloseCode = CloseCode(4200);
+
+    /// Whether it tells the peer not to come back as it is.
+    pub fn is_final(self) -> bool {
+        matches!(self.0, 4000..=4099)
+    }
 
     /// Whether the code may stand in a close frame: RFC 6455, 7.4, and the codes registered since (1012-1014).
     ///

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Client {
     pub socket: Socket,
     pub user: String,
+    /// Empty where the server wants tokens.
     pub session: String,
     pub welcome: Value,
     waiting: VecDeque<Event>,
@@ -35,7 +36,7 @@ impl Client {
         let text = |key: &str| welcome[key].as_str().expect("a string").to_owned();
         Client {
             user: text("user"),
-            session: text("session"),
+            session: welcome["session"].as_str().unwrap_or_default().to_owned(),
             welcome,
             socket,
             waiting: VecDeque::new(),

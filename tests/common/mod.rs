@@ -11,6 +11,7 @@
 
 mod client;
 mod http;
+pub mod mint;
 mod server;
 mod socket;
 mod stream;

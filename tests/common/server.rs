@@ -137,6 +137,12 @@ impl Server {
         Socket::open(self.stream(), &self.host(), path)
     }
 
+    /// A WebSocket of this path and query, asked for with a bearer token.
+    pub fn socket_of(&self, path: &str, token: &str) -> Socket {
+        let line = format!("Authorization: Bearer {token}\r\n");
+        Socket::open_with(self.stream(), &self.host(), path, &line).0
+    }
+
     /// A WebSocket of this path and query on which messages may be compressed.
     pub fn deflating_socket(&self, path: &str) -> Socket {
         let (socket, agreed) =

@@ -95,6 +95,21 @@ impl Socket {
         Socket::upgraded(stream)
     }
 
+    /// Upgrades a connection with further lines in its request, each with its line end; the answer is given as well.
+    pub fn open_with(
+        stream: impl Into<Stream>,
+        host: &str,
+        path: &str,
+        lines: &str,
+    ) -> (Socket, String) {
+        let mut stream = stream.into();
+        let request = upgrade(host, path, lines);
+        stream
+            .write_all(request.as_bytes())
+            .expect("the server reads");
+        Socket::answered(stream)
+    }
+
     /// Upgrades a connection with an offer of extensions; what is agreed on is given as well.
     pub fn offer(
         stream: impl Into<Stream>,

@@ -25,6 +25,7 @@ mod rng;
 mod scenes;
 mod stage;
 mod table;
+mod tokens;
 mod told;
 mod wire;
 mod world;

@@ -6,11 +6,13 @@ use crate::network::{Faults, Network};
 use crate::rng::Rng;
 use crate::table::DiskFaults;
 use crate::told::{self, Told};
+use roomcast::authority::{Auth, Authority};
 use roomcast::counters::Counters;
 use roomcast::engine::Settings;
 use roomcast::http::Endpoints;
 use roomcast::limits::Limits;
 use roomcast::ws::Opcode;
+use std::sync::Arc;
 
 /// Turns after which a scene that has to come to rest is taken to be running in circles.
 const TURNS_MAX: usize = 10_000;
@@ -44,17 +46,20 @@ impl Stage {
 
     /// The same where something goes wrong, as the seed has it.
     pub fn with_faults(shard_count: u16, limits: Limits, faults: Faults, seed: u64) -> Stage {
-        let mut rng = Rng::new(seed);
+        Stage::with_settings(shard_count, settings(limits), faults, seed)
+    }
+
+    /// The same where connections have to bring tokens.
+    pub fn with_tokens(shard_count: u16, authority: impl Authority + 'static) -> Stage {
         let settings = Settings {
-            limits,
-            endpoints: Endpoints {
-                raw: true,
-                echo: true,
-                has_admin: false,
-            },
-            deflate: true,
-            ..Settings::default()
+            auth: Auth::Token(Arc::new(authority)),
+            ..settings(Limits::default())
         };
+        Stage::with_settings(shard_count, settings, Faults::default(), 1)
+    }
+
+    fn with_settings(shard_count: u16, settings: Settings, faults: Faults, seed: u64) -> Stage {
+        let mut rng = Rng::new(seed);
         Stage {
             net: Network::new(shard_count, settings, faults, rng.fork()),
             rng,
@@ -217,5 +222,18 @@ impl Stage {
             }
         }
         is_busy
+    }
+}
+
+fn settings(limits: Limits) -> Settings {
+    Settings {
+        limits,
+        endpoints: Endpoints {
+            raw: true,
+            echo: true,
+            has_admin: false,
+        },
+        deflate: true,
+        ..Settings::default()
     }
 }

@@ -924,3 +924,127 @@ describe('moderation', () => {
     assert.deepEqual(all.last().of('leave'), []);
   });
 });
+
+describe('tokens', () => {
+  /** Lets promises that are settled be heard of. */
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  /** A source of numbered tokens that can be made to fail, or to wait. */
+  const source = () => {
+    const all = { count: 0, fails: false, waiting: null };
+    all.token = () => {
+      all.count += 1;
+      if (all.fails) throw new Error('no token today');
+      return all.waiting ?? `t${all.count}`;
+    };
+    return all;
+  };
+  const warning = { type: 'token_expires', expires_at: 2, timestamp: 1 };
+
+  test('a string is sent in each hello, and there is nothing else to send', () => {
+    const all = setup({ token: 't' });
+    all.open();
+    assert.equal(all.last().sent[0].token, 't');
+    assert.equal(reconnect(all).sent[0].token, 't');
+    all.last().say(warning);
+    assert.deepEqual(all.seen('token_expires'), [{ ...warning, on: 'token_expires' }]);
+    assert.equal(all.last().of('hello').length, 1);
+  });
+
+  test('a function is asked before each connection', async () => {
+    const tokens = source();
+    const all = setup({ token: tokens.token });
+    assert.equal(all.sockets.length, 0, 'no socket waits for the token');
+    await settle();
+    all.open();
+    assert.equal(all.last().sent[0].token, 't1');
+    all.last().hang_up();
+    all.clock.run(2_000);
+    await settle();
+    all.open();
+    assert.equal(all.last().sent[0].token, 't2');
+    assert.equal(tokens.count, 2);
+  });
+
+  test('a function is asked again when its token is about to expire', async () => {
+    const tokens = source();
+    const all = setup({ token: tokens.token });
+    await settle();
+    const socket = all.open();
+    socket.say(warning);
+    await settle();
+    const [, renewal] = socket.of('hello');
+    assert.equal(renewal.token, 't2');
+    assert.deepEqual(Object.keys(renewal).sort(), ['id', 'token', 'type'], 'it says nothing else');
+    // The answer is no warning.
+    socket.say({ ...warning, id: renewal.id });
+    await settle();
+    assert.equal(tokens.count, 2);
+    assert.equal(all.seen('token_expires').length, 1);
+    assert.equal(all.chat.link.state, 'open');
+  });
+
+  test('an expired token is the end only where there is no other', async () => {
+    const one = setup({ token: 't' });
+    one.open();
+    one.last().say({ type: 'bye', code: 4002, reason: 'the token has expired', reconnect: false });
+    one.last().hang_up(4002);
+    assert.deepEqual([one.chat.link.state, one.chat.link.code], ['closed', 4002]);
+    const tokens = source();
+    const many = setup({ token: tokens.token });
+    await settle();
+    many.open().say({ type: 'bye', code: 4002, reason: 'the token has expired', reconnect: false });
+    many.last().hang_up(4002);
+    assert.equal(many.chat.link.state, 'waiting');
+    many.clock.run(2_000);
+    await settle();
+    many.open();
+    assert.equal(many.last().sent[0].token, 't2');
+    // What was refused is not tried again: the next one would be no better.
+    many.last().hang_up(4001);
+    assert.equal(many.chat.link.state, 'closed');
+  });
+
+  test('without a token there is no connection, but another attempt', async () => {
+    const tokens = source();
+    tokens.fails = true;
+    const all = setup({ token: tokens.token });
+    await settle();
+    assert.equal(all.sockets.length, 0);
+    assert.deepEqual([all.chat.link.state, all.chat.link.reason], ['waiting', 'There is no token']);
+    tokens.fails = false;
+    all.clock.run(2_000);
+    await settle();
+    all.open();
+    assert.equal(all.last().sent[0].token, 't2');
+    // A renewal that fails costs nothing until the old one has expired.
+    tokens.fails = true;
+    all.last().say(warning);
+    await settle();
+    assert.equal(all.chat.link.state, 'open');
+    assert.equal(all.last().of('hello').length, 1);
+  });
+
+  test('a token that comes too late is for nobody', async () => {
+    const tokens = source();
+    let give = (/** @type {string} */ _) => {};
+    tokens.waiting = new Promise((resolve) => (give = resolve));
+    const all = setup({ token: tokens.token });
+    all.clock.run(15_000);
+    assert.deepEqual([all.chat.link.state, all.chat.link.reason], ['waiting', 'There is no token']);
+    give('late');
+    await settle();
+    assert.equal(all.sockets.length, 0);
+    tokens.waiting = null;
+    all.chat.connect();
+    all.chat.connect();
+    await settle();
+    assert.equal(all.sockets.length, 1);
+    all.open();
+    assert.equal(all.last().sent[0].token, 't2');
+    // One that was asked for by a client that ended is for nobody either.
+    const other = setup({ token: tokens.token });
+    other.chat.close();
+    await settle();
+    assert.equal(other.sockets.length, 0);
+  });
+});

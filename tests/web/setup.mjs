@@ -20,7 +20,7 @@ export function setup({ random = () => 0.999, clock = new FakeClock(), ...option
   });
   const events = [];
   for (const type of ['state', 'welcome', 'joined', 'left', 'message', 'deleted', 'gap', 'reset', 'signal', 'system', 'presence',
-    'send', 'error']) chat.on(type, (event) => events.push({ ...event, on: type }));
+    'send', 'error', 'token_expires']) chat.on(type, (event) => events.push({ ...event, on: type }));
   const seen = (type) => events.filter((event) => event.on === type);
   const last = () => sockets[sockets.length - 1];
   const open = (welcome = {}) => {

@@ -79,7 +79,7 @@ fn objects() {
 const OBJECTS: &str = r##"
 -- every command
 {"type":"hello"}  =>  Hello { user: None, session: None, token: None, inbox_since: None }
-{"type":"hello","user":"ann","session":"0123456789abcdef","token":"t","inbox_since":{"epoch":"e","seq_id":7}}  =>  Hello { user: Some("ann"), session: Some("0123456789abcdef"), token: Some("t"), inbox_since: Some(Position { epoch: "e", seq_id: 7 }) }
+{"type":"hello","user":"ann","session":"0123456789abcdef","token":"t","inbox_since":{"epoch":"e","seq_id":7}}  =>  Hello { user: Some("ann"), session: Some((secret)), token: Some((secret)), inbox_since: Some(Position { epoch: "e", seq_id: 7 }) }
 {"type":"join","room_id":"a"}  =>  Join { room_id: "a", since: None, echo: true }
 {"type":"join","room_id":"a","echo":false,"id":"1"}  =>  #1 Join { room_id: "a", since: None, echo: false }
 {"type":"join","room_id":"a","since":{"seq_id":0,"epoch":"","more":1},"echo":true}  =>  Join { room_id: "a", since: Some(Position { epoch: "", seq_id: 0 }), echo: true }
