@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | 0 codecs | [`ws`], [`http`], [`proto`], [`proxy`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
 //! | 1 engine | [`room`], [`users`], [`authority`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`sanctions`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
-//! | 2 shell | [`reactor`], [`admin`], [`store`], [`auth`], [`config`], [`metrics`], [`tools`], `main` | mio, SQLite, threads, files, signals |
+//! | 2 shell | [`reactor`], [`admin`], [`store`], [`auth`], [`config`], [`metrics`], [`tools`], `main` | mio, rustls, SQLite, threads, files, signals |
 //!
 //! [`limits`] holds every bound, [`counters`] every counter, and [`secret`] hides what must not be shown, for all rings.
 //! Rings 0 and 1 run unchanged under the simulator (`tests/sim`) and the fuzzers: partial writes, budgets and fan-out

@@ -172,6 +172,32 @@ fn what_is_no_tls_ends_with_an_alert() {
 }
 
 #[test]
+fn a_hello_with_any_byte_changed_harms_nobody() {
+    let (authority, _folder, server) = ready(2, &[]);
+    for version in [&TLS13, &TLS12] {
+        let hello = hello(&Arc::new(authority.client(&[version])));
+        let mut streams = Vec::new();
+        for at in 0..hello.len() {
+            let mut changed = hello.clone();
+            changed[at] ^= 1 << (at % 8);
+            let mut stream = server.connect();
+            let (first, second) = changed.split_at(at);
+            // In two pieces, and with records behind it that nobody asked for.
+            let _ = stream
+                .write_all(first)
+                .and_then(|()| stream.write_all(second));
+            let _ =
+                stream.write_all(b"\x14\x03\x03\x00\x01\x01\x16\x03\x03\x00\x04\x14\x00\x00\x0c");
+            streams.push(stream);
+        }
+        drop(streams);
+    }
+    until("all have gone", || server.metric("connections") <= 1);
+    server.metric_is("bugs_total", 0);
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
 fn a_broken_record_ends_the_chat() {
     let (authority, _folder, mut server) = ready(2, &[]);
     for version in VERSIONS {
