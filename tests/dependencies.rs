@@ -129,6 +129,9 @@ fn every_licence_is_allowed() {
     }
 }
 
+/// Crates of which others still have an older version: `jsonwebtoken` of this one.
+const TWICE: [&str; 1] = ["base64"];
+
 #[test]
 fn no_crate_that_is_named_here_is_there_twice() {
     let packages = packages();
@@ -138,7 +141,8 @@ fn no_crate_that_is_named_here_is_there_twice() {
             .filter(|package| package.name == *name)
             .map(|package| package.version)
             .collect();
-        assert!(versions.len() <= 1, "{name}: {versions:?}");
+        let is_known = TWICE.iter().any(|known| *known == *name);
+        assert!(versions.len() <= 1 || is_known, "{name}: {versions:?}");
         assert_ne!(*requirement, "*", "{name} has a version");
     }
 }
