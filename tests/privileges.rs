@@ -208,6 +208,53 @@ fn a_data_folder_of_someone_else_is_left_as_it_is() {
 }
 
 #[test]
+fn a_key_that_the_user_cannot_read_is_named() {
+    if !is_root() {
+        return;
+    }
+    let outer = Folder::new("user_key");
+    fs::create_dir(outer.path()).expect("it is ours");
+    fs::set_permissions(outer.path(), fs::Permissions::from_mode(0o711)).expect("it is ours");
+    let data = outer.path().join("data");
+    let run = |flags: &[&str]| {
+        let mut command = program();
+        command.args(["--listen", "127.0.0.1:0", "--shards", "1", "--user", USER]);
+        command.arg("--data").arg(&data).args(flags);
+        command
+    };
+    // A pair for development is made, and kept, as the user.
+    store::stop(Server::run(run(&["--tls-self-signed"])));
+    let made = fs::read_dir(&data)
+        .expect("it is there")
+        .map(|file| file.expect("a file").path());
+    let pems: Vec<_> = made
+        .filter(|path| path.extension().is_some_and(|end| end == "pem"))
+        .collect();
+    let of = |word: &str| {
+        pems.iter()
+            .find(|path| path.to_string_lossy().contains(word))
+            .expect(word)
+    };
+    let copy = |path: &std::path::Path| {
+        let copy = outer.path().join(path.file_name().expect("a name"));
+        fs::copy(path, &copy).expect("there is room");
+        copy.to_str().expect("text").to_owned()
+    };
+    let (cert, key) = (copy(of("-cert.pem")), copy(of("-key.pem")));
+    let mode =
+        |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("it is ours");
+    fs::set_permissions(&cert, fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let flags = ["--tls-cert", &cert, "--tls-key", &key];
+    // It is read again while the server runs, so that root's own could not be.
+    mode(0o600);
+    let (status, out, err) = run_to_end(&mut run(&flags));
+    assert_eq!(status.code(), Some(1), "{err}");
+    assert!(out.is_empty() && err.contains(&key), "{err}");
+    chown(&key, Some(number_of(USER, "-u")), None).expect("root may");
+    assert_eq!(Server::run(run(&flags)).get("/readyz").status, 200);
+}
+
+#[test]
 fn a_wrong_user_is_named() {
     if !is_root() {
         return;

@@ -5,15 +5,17 @@
 
 mod common;
 
-use common::{Server, Socket, Value, json, sharded, until, upgrade};
+use common::{Server, Socket, Value, json, sharded, transported, until, upgrade};
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-sharded!(
+transported!(
     forwarded_addresses_of_trusted_proxies_count,
-    forwarded_addresses_of_others_do_not,
     a_header_names_the_client,
+);
+sharded!(
+    forwarded_addresses_of_others_do_not,
     a_header_may_come_in_pieces,
     a_header_may_be_left_out,
     a_header_of_anyone_else_is_a_bad_request,
@@ -39,10 +41,15 @@ fn new_name() -> String {
 /// Whether the client of a connection gets a name, with this before its first byte and these lines in its request.
 fn is_named(server: &Server, before: &[u8], lines: &str) -> bool {
     let mut stream = server.connect();
+    stream.set_nodelay(true).expect("a socket");
+    stream.write_all(before).expect("the server reads");
+    // Behind the header, as a client sends it that knows nothing of the proxy.
+    let mut stream = server.secure(stream);
     let path = format!("/ws?user={}", new_name());
     let request = upgrade(&server.host(), &path, lines);
-    let bytes = [before, request.as_bytes()].concat();
-    stream.write_all(&bytes).expect("the server reads");
+    stream
+        .write_all(request.as_bytes())
+        .expect("the server reads");
     let mut socket = Socket::upgraded(stream);
     let event: Value = serde_json::from_str(&socket.text()).expect("JSON");
     match event["type"].as_str() {

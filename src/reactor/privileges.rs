@@ -1,4 +1,5 @@
-//! From root to a user of the system: low ports are bound and keys are read before, everything else happens after.
+//! From root to a user of the system: ports are bound before, everything else happens after. Certificates and keys are
+//! read as that user too, since they are read again while the server runs.
 //!
 //! It happens before the process has a second thread, and by the functions of the C library, which change all threads
 //! (the system call itself changes one).
