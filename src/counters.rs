@@ -48,6 +48,12 @@ counters! {
     Counter proxied_total;
     /// Connections of trusted proxies closed because their PROXY header was malformed.
     Counter proxy_malformed_total;
+    /// Connections refused with 503 because the process had too much memory in use.
+    Counter memory_full_total;
+    /// Connections refused with 429 because their address has too many.
+    Counter address_full_total;
+    /// Connections refused with 429 because their address comes too often.
+    Counter address_hasty_total;
     /// HTTP requests answered, upgrades not included.
     Counter http_requests_total;
     /// HTTP requests refused with a 4xx or 5xx.
@@ -100,6 +106,10 @@ counters! {
     Counter sanctions_refused_total;
     /// Errors sent to clients.
     Counter errors_total;
+    /// Commands refused because their connection sends too fast.
+    Counter rate_limited_total;
+    /// Times a peer was not read because it sent too fast.
+    Counter rate_paused_total;
     /// Connections closed because they broke the protocol.
     Counter violations_total;
     /// Connections closed because they were silent.

@@ -9,7 +9,7 @@
 //! | ring | modules | what it may know |
 //! |---|---|---|
 //! | 0 codecs | [`ws`], [`http`], [`proto`], [`proxy`] | bytes in, values out: no socket, clock or random number, no allocation per frame |
-//! | 1 engine | [`room`], [`users`], [`authority`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`sanctions`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`] | state machines: time and randomness are arguments, sockets and tables are traits |
+//! | 1 engine | [`room`], [`users`], [`authority`], [`hub`], [`peer`], [`engine`], [`mod@log`], and their small parts [`rights`], [`rules`], [`sanctions`], [`mail`], [`effects`], [`slots`], [`timers`], [`hashing`], [`callers`], [`rates`] | state machines: time and randomness are arguments, sockets and tables are traits |
 //! | 2 shell | [`reactor`], [`admin`], [`store`], [`auth`], [`config`], [`metrics`], [`tools`], `main` | mio, rustls, SQLite, threads, files, signals |
 //!
 //! [`limits`] holds every bound, [`counters`] every counter, and [`secret`] hides what must not be shown, for all rings.
@@ -108,6 +108,7 @@
 pub mod admin;
 pub mod auth;
 pub mod authority;
+pub mod callers;
 pub mod config;
 #[doc = include_str!("../docs/cost.md")]
 pub mod cost {}
@@ -124,6 +125,7 @@ pub mod metrics;
 pub mod peer;
 pub mod proto;
 pub mod proxy;
+pub mod rates;
 pub mod reactor;
 pub mod rights;
 pub mod room;

@@ -94,8 +94,20 @@ pub const ADMIN_ROW_COUNT_DEFAULT: usize = 100;
 /// Most rows of an overview; a higher `limit` is clamped.
 pub const ADMIN_ROW_COUNT_MAX: usize = 1_000;
 
-/// Connections over `connection_count_max` that are told so by a `503` at the same time; more are closed at once.
+/// Connections over a bound that are told so by a `503` or `429` at the same time, on each shard; more are closed at
+/// once. Half of these places are for those that are too many of their address.
 pub const TURNED_AWAY_COUNT_MAX: u32 = 64;
+/// How long a connection over `connection_count_max` may take to ask for something, in milliseconds: `/healthz`,
+/// `/readyz` and `/metrics` are answered, and anything else, or nothing, gets `503`.
+pub const TURNED_AWAY_MS: u32 = 500;
+/// How old the known size of the process's memory may be, in milliseconds.
+pub const MEMORY_AGE_MS: u64 = 100;
+/// Largest rate, in messages, joins or handshakes a second.
+pub const RATE_MAX: u32 = 1_000_000;
+/// What a token bucket holds, as the time in which so much comes, in milliseconds.
+pub const RATE_BUCKET_MS: u64 = 5_000;
+/// Addresses without a connection that are remembered because they came too often of late.
+pub const RESTING_ADDRESS_COUNT_MAX: usize = 32 * 1024;
 
 /// Steps of TLS handshakes in one turn of a shard; the other connections with a handshake are not read until the next.
 /// A whole handshake is two or three.
@@ -214,10 +226,25 @@ pub const KEPT_HOLD_MS: u32 = 10_000;
 pub struct Limits {
     /// Connections in all, over every shard.
     pub connection_count_max: u32,
+    /// Connections of one address (an IPv4 address, or an IPv6 /64), over every shard; 0 for no bound.
+    pub connections_per_address_max: u32,
+    /// Connections that one address opens in a second, in the long run; 0 for no bound.
+    pub handshakes_per_address_per_s_max: u32,
+    /// Whether the bounds per address hold for this machine's own addresses as well.
+    pub bounds_loopback: bool,
+    /// Messages that one connection sends in a second, in the long run; 0 for no bound. Each command counts, each
+    /// control frame, and each HTTP request.
+    pub messages_per_connection_per_s_max: u32,
+    /// Their payload in bytes, after inflation; 0 for no bound.
+    pub bytes_per_connection_per_s_max: u32,
+    /// Joins of one connection in a second, in the long run; 0 for no bound.
+    pub joins_per_connection_per_s_max: u32,
     /// Payload bytes of one WebSocket message.
     pub message_bytes_max: usize,
     /// Rooms in all, per server; each shard takes its part.
     pub room_count_max: u32,
+    /// Rooms in memory that connections of one address had made; 0 for no bound. Each shard takes its part.
+    pub rooms_per_address_max: u32,
     /// Rooms that one connection is in.
     pub rooms_per_connection_max: u16,
     /// Distinct users of a room up to which joins and leaves are told one by one.
@@ -234,6 +261,8 @@ pub struct Limits {
     pub tail_bytes_max: usize,
     /// Memory for all logs together, in bytes; each shard takes its part.
     pub log_bytes_max: usize,
+    /// Resident memory of the process, in bytes, over which no further connection is taken; 0 for no bound.
+    pub memory_bytes_max: u64,
     /// Memory held only for the sake of peers that stopped reading in the middle of a frame, in bytes, per shard; and as
     /// much again for those that did so in the middle of a TLS record.
     pub stalled_bytes_max: usize,
@@ -259,8 +288,15 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connection_count_max: 10_000,
+            connections_per_address_max: 5_000,
+            handshakes_per_address_per_s_max: 1_000,
+            bounds_loopback: false,
+            messages_per_connection_per_s_max: 0,
+            bytes_per_connection_per_s_max: 0,
+            joins_per_connection_per_s_max: 0,
             message_bytes_max: 64 * 1024,
             room_count_max: 100_000,
+            rooms_per_address_max: 10_000,
             rooms_per_connection_max: 100,
             presence_events_max: 100,
             name_count_max: 1_000_000,
@@ -269,6 +305,7 @@ impl Default for Limits {
             inbox_bytes_max: 1024 * 1024,
             tail_bytes_max: 256 * 1024,
             log_bytes_max: 256 * 1024 * 1024,
+            memory_bytes_max: 0,
             stalled_bytes_max: 16 * 1024 * 1024,
             heartbeat_ms: 25_000,
             handshake_ms: 10_000,

@@ -246,6 +246,8 @@ pub enum Mail {
         have: Option<u64>,
         /// Which join of the shard it is.
         number: u64,
+        /// Who pays for the room if it has to be made; `None` where that is not counted.
+        payer: Option<IpAddr>,
         /// The command's `id`.
         id: Option<Box<str>>,
     },

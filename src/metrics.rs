@@ -93,6 +93,16 @@ pub fn render_reloads(out: &mut String, (taken, refused): (u64, u64)) {
     }
 }
 
+/// Appends what is known of the addresses that clients come from.
+pub fn render_addresses(out: &mut String, address_count: usize, forgotten: u64) {
+    let name = "roomcast_addresses";
+    let help = "Addresses whose connections are counted now.";
+    metric(out, name, "", Kind::Gauge, help, address_count);
+    let name = "roomcast_addresses_forgotten_total";
+    let help = "Addresses forgotten before they might have come again, for want of room.";
+    metric(out, name, "", Kind::Counter, help, forgotten);
+}
+
 /// Appends what the store has counted.
 pub fn render_store(out: &mut String, desk: &Desk) {
     let figures = &desk.figures;
@@ -190,7 +200,7 @@ impl std::fmt::Display for Seconds {
 }
 
 /// Resident memory of this process, where the system tells it as Linux does.
-fn resident_bytes() -> Option<u64> {
+pub fn resident_bytes() -> Option<u64> {
     resident_bytes_in(&fs::read_to_string("/proc/self/status").ok()?)
 }
 

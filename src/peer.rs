@@ -157,7 +157,7 @@ impl Marks {
     pub const DOOMED: Marks = Marks(32);
     /// The other side has ended.
     pub const ENDED: Marks = Marks(64);
-    /// It was told that there are too many connections.
+    /// It is one too many, is told so, and is not counted among the others.
     pub const TURNED_AWAY: Marks = Marks(128);
     /// A frame of a room was begun: its rest is the next that goes out.
     pub const MID_FRAME: Marks = Marks(256);

@@ -165,6 +165,14 @@ fn a_wrong_setting_is_named() {
             &["--max-connections", "4000000"],
         ),
         (
+            &["--connections-per-address-max", "4000001"],
+            &["--connections-per-address-max", "4000000"],
+        ),
+        (
+            &["--handshakes-per-address-per-s-max", "1000001"],
+            &["--handshakes-per-address-per-s-max", "1000000"],
+        ),
+        (
             &["--max-message", "67108865"],
             &["--max-message", "67108864"],
         ),

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The ring of each module of the crate. A module may use its own ring and the rings within.
-const RINGS: [(&str, u8); 30] = [
+const RINGS: [(&str, u8); 32] = [
     ("ws", 0),
     ("http", 0),
     ("proto", 0),
@@ -27,6 +27,8 @@ const RINGS: [(&str, u8); 30] = [
     ("effects", 1),
     ("slots", 1),
     ("hashing", 1),
+    ("callers", 1),
+    ("rates", 1),
     ("reactor", 2),
     ("admin", 2),
     ("store", 2),

@@ -2,18 +2,31 @@
 
 mod common;
 
-use common::{Client, Frame, Opcode, Server, Value, fragment, json, transported, until};
-use std::time::Duration;
+use common::{
+    Client, Frame, Http, Opcode, Response, Server, Socket, Value, fragment, json, sharded,
+    transported, until, upgrade,
+};
+use std::time::{Duration, Instant};
 
 transported!(
     a_message_may_fill_its_limit,
     fragments_grow_with_the_message,
     ids_have_64_bytes,
-    connections_over_the_limit_are_told,
     rooms_of_a_connection_are_bounded,
     rooms_in_all_are_bounded,
     names_in_all_are_bounded,
     names_of_an_address_are_bounded,
+);
+
+// With TLS who is too many is closed before the handshake, and told nothing.
+sharded!(
+    connections_over_the_limit_are_told,
+    a_full_server_still_says_how_it_is,
+    without_memory_nobody_is_taken,
+    connections_of_an_address_are_bounded,
+    handshakes_of_an_address_are_bounded,
+    this_machine_is_not_bound_unless_asked,
+    rooms_of_an_address_are_bounded,
 );
 
 fn a_message_may_fill_its_limit(shards: u16) {
@@ -91,16 +104,14 @@ fn connections_over_the_limit_are_told(shards: u16) {
     const MOST: usize = 5;
     let server = Server::with(shards, &["--max-connections", &MOST.to_string()]);
     let mut members: Vec<Client> = (0..MOST).map(|_| Client::open(&server, "")).collect();
-    // They are told before they have said anything, each of them.
-    for _ in 0..10 {
-        let answer = server.http().response();
-        assert_eq!(answer.status, 503);
-        assert_eq!(answer.field("connection"), Some("close"));
-        let pause = answer.field("retry-after").expect("when to come back");
-        assert!(
-            (1..=60).contains(&pause.parse().expect("seconds")),
-            "{pause}"
-        );
+    // They are told when they ask, or soon if they ask for nothing.
+    for number in 0..10 {
+        let mut http = server.http();
+        if number > 1 {
+            http.send(upgrade(&server.host(), "/ws", ""));
+        }
+        is_told(&http.response(), 503);
+        assert!(http.is_ended());
     }
     // Of very many at the same time that do not go, some are told and the others closed; none is left hanging.
     let mut crowd: Vec<_> = (0..200).map(|_| server.http()).collect();
@@ -112,26 +123,141 @@ fn connections_over_the_limit_are_told(shards: u16) {
         member.barrier();
     }
     drop(crowd);
+    server.await_metric("turned_away_total", 210);
     members.truncate(2);
-    let mut counted = 0;
-    until("there is room again", || {
-        let mut http = server.http();
-        http.send(format!(
-            "GET /metrics HTTP/1.1\r\nHost: {}\r\n\r\n",
-            server.host()
-        ));
-        if http.is_ended() {
-            return false;
-        }
-        let answer = http.response();
-        let text = answer.text();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("roomcast_turned_away_total "));
-        counted = line.map_or(0, |count| count.parse().expect("a number"));
-        answer.status == 200
+    until("there is room again", || server.get("/").status == 200);
+}
+
+/// A counter, asked for on a connection that is there already.
+fn scrape(server: &Server, http: &mut Http, name: &str) -> u64 {
+    let host = server.host();
+    http.send(format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    let text = http.response().text();
+    let prefix = format!("roomcast_{name} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&prefix));
+    value.expect("a counter").parse().expect("a number")
+}
+
+/// A refusal that ends the connection and says when to come back.
+fn is_told(answer: &Response, status: u16) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.field("connection"), Some("close"));
+    let pause = answer.field("retry-after").expect("when to come back");
+    assert!(
+        (1..=60).contains(&pause.parse().expect("seconds")),
+        "{pause}"
+    );
+}
+
+fn a_full_server_still_says_how_it_is(shards: u16) {
+    let server = Server::with(shards, &["--max-connections", "1"]);
+    let _member = server.client("ann");
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let answer = server.get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.field("connection"), Some("close"), "{path}");
+    }
+    for path in ["/", "/roomcast.js"] {
+        is_told(&server.get(path), 503);
+    }
+    // One that asks again and again takes its place each time.
+    let mut http = server.http();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.host());
+    http.send(request.repeat(2));
+    assert_eq!(http.response().status, 200);
+    assert!(http.is_ended());
+}
+
+fn without_memory_nobody_is_taken(shards: u16) {
+    let server = Server::with(shards, &["--memory-bytes-max", "1000000"]);
+    is_told(&server.get("/"), 503);
+    let mut http = server.http();
+    http.send(upgrade(&server.host(), "/ws", ""));
+    is_told(&http.response(), 503);
+    assert_eq!(server.get("/healthz").status, 200);
+    server.await_metric("memory_full_total", 3);
+    let server = Server::with(shards, &["--memory-bytes-max", "1000000000"]);
+    server.client("ann").barrier();
+    server.metric_is("memory_full_total", 0);
+}
+
+fn connections_of_an_address_are_bounded(shards: u16) {
+    let server = Server::with(
+        shards,
+        &["--connections-per-address-max", "3", "--bounds-loopback"],
+    );
+    let open = || Socket::open(server.connect_from("127.0.0.2"), &server.host(), "/ws");
+    let mut members: Vec<Client> = (0..3).map(|_| Client::on(open())).collect();
+    // They are told before they have said anything.
+    for _ in 0..10 {
+        let mut http = Http::new(server.connect_from("127.0.0.2"));
+        is_told(&http.response(), 429);
+    }
+    let mut crowd: Vec<_> = (0..100)
+        .map(|_| Http::new(server.connect_from("127.0.0.2")))
+        .collect();
+    for http in &mut crowd {
+        assert!(http.is_ended() || http.response().status == 429);
+    }
+    // Others do not notice, and who was there before is served as ever.
+    let mut other = server.client("other");
+    other.barrier();
+    members.iter_mut().for_each(Client::barrier);
+    drop(crowd);
+    let mut scraper = server.http();
+    until("they are counted", || {
+        scrape(&server, &mut scraper, "address_full_total") == 110
     });
-    assert!(counted >= 210, "{counted} were turned away");
+    members.pop();
+    until("there is room again", || {
+        let mut http = Http::new(server.connect_from("127.0.0.2"));
+        http.send(upgrade(&server.host(), "/ws", ""));
+        http.response().status == 101
+    });
+}
+
+fn handshakes_of_an_address_are_bounded(shards: u16) {
+    let flags = [
+        "--handshakes-per-address-per-s-max",
+        "1",
+        "--bounds-loopback",
+    ];
+    let server = Server::with(shards, &flags);
+    let start = Instant::now();
+    let (mut taken, mut refused) = (0, 0);
+    // Five seconds' worth at once, and then one a second.
+    while refused < 5 {
+        let mut http = Http::new(server.connect_from("127.0.0.2"));
+        http.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.host()));
+        let answer = http.response();
+        if answer.status == 200 {
+            taken += 1;
+        } else {
+            is_told(&answer, 429);
+            refused += 1;
+        }
+    }
+    let most = 5 + start.elapsed().as_secs() + 1;
+    assert!((5..=most).contains(&taken), "{taken} of {most}");
+    assert_eq!(server.get("/").status, 200, "others do not notice");
+    let mut scraper = server.http();
+    until("they are counted", || {
+        scrape(&server, &mut scraper, "address_hasty_total") == refused
+    });
+    until("it may come again", || {
+        let mut http = Http::new(server.connect_from("127.0.0.2"));
+        http.send(format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.host()));
+        http.response().status == 200
+    });
+}
+
+fn this_machine_is_not_bound_unless_asked(shards: u16) {
+    let flags = ["--connections-per-address-max", "1"];
+    let rate = ["--handshakes-per-address-per-s-max", "1"];
+    let server = Server::with(shards, &[flags, rate].concat());
+    let members: Vec<Client> = (0..20).map(|_| Client::open(&server, "")).collect();
+    assert_eq!(members.len(), 20);
+    server.metric_is("addresses", 0);
 }
 
 fn rooms_of_a_connection_are_bounded(shards: u16) {
@@ -202,6 +328,49 @@ fn rooms_in_all_are_bounded(shards: u16) {
         )),
         "a relay is a room as well"
     );
+}
+
+fn rooms_of_an_address_are_bounded(shards: u16) {
+    const MOST: usize = 8;
+    let flags = ["--rooms-per-address-max=8", "--bounds-loopback"];
+    let soon = "--presence-debounce-ms=100";
+    let server = Server::with(shards, &[&flags[..], &[soon]].concat());
+    let open = |source| {
+        let socket = Socket::open(server.connect_from(source), &server.host(), "/ws");
+        Client::on(socket)
+    };
+    let try_join = |client: &mut Client, room: &str| {
+        client.say(json!({"type": "join", "room_id": room}));
+        let event = client.next_of(&["joined", "error"]);
+        let is_joined = event["type"] == "joined";
+        assert!(is_joined || event["code"] == "too_many_rooms", "{event}");
+        is_joined
+    };
+    let (mut ann, mut bob) = (open("127.0.0.2"), open("127.0.0.3"));
+    let rooms: Vec<String> = (0..40).map(|number| format!("room {number}")).collect();
+    let joined: Vec<&String> = rooms
+        .iter()
+        .filter(|room| try_join(&mut ann, room))
+        .collect();
+    // So many names use up the part of each shard.
+    assert_eq!(joined.len(), MOST, "{joined:?}");
+    server.metric_is("rooms_refused_total", (40 - MOST) as u64);
+    // A relay is a room as well, and a further connection makes no difference.
+    let relay = server.connect_from("127.0.0.2");
+    let mut relay = Socket::open(relay, &server.host(), "/raw/relay");
+    assert_eq!(relay.closed(), Some(1013));
+    assert!(!try_join(&mut open("127.0.0.2"), "one more"));
+    // Rooms of others may be joined, others may make theirs, and what is left is paid for no more.
+    let other = rooms.iter().find(|room| !joined.contains(room));
+    let other = other.expect("one was refused");
+    assert!(try_join(&mut bob, other));
+    assert!(try_join(&mut ann, other));
+    for room in &joined {
+        assert!(try_join(&mut bob, room), "it is there already");
+        ann.ask(json!({"type": "leave", "room_id": room}), "left");
+        bob.ask(json!({"type": "leave", "room_id": room}), "left");
+    }
+    until("there is room again", || try_join(&mut ann, "one more"));
 }
 
 fn names_in_all_are_bounded(shards: u16) {
@@ -345,6 +514,23 @@ const TESTED: &[(&str, &str)] = &[
     (
         "TURNED_AWAY_COUNT_MAX",
         "limits::connections_over_the_limit_are_told",
+    ),
+    (
+        "TURNED_AWAY_MS",
+        "limits::connections_over_the_limit_are_told",
+    ),
+    (
+        "MEMORY_AGE_MS",
+        "not refused: how often memory is looked at",
+    ),
+    ("RATE_MAX", "config::a_wrong_setting_is_named"),
+    (
+        "RATE_BUCKET_MS",
+        "limits::handshakes_of_an_address_are_bounded",
+    ),
+    (
+        "RESTING_ADDRESS_COUNT_MAX",
+        "not refused: an address is forgotten",
     ),
     ("SHARD_COUNT_MAX", "config::a_wrong_setting_is_named"),
     (
@@ -493,8 +679,36 @@ const TESTED: &[(&str, &str)] = &[
         "connection_count_max",
         "limits::connections_over_the_limit_are_told",
     ),
+    (
+        "connections_per_address_max",
+        "limits::connections_of_an_address_are_bounded",
+    ),
+    (
+        "handshakes_per_address_per_s_max",
+        "limits::handshakes_of_an_address_are_bounded",
+    ),
+    (
+        "bounds_loopback",
+        "limits::this_machine_is_not_bound_unless_asked",
+    ),
     ("message_bytes_max", "limits::a_message_may_fill_its_limit"),
     ("room_count_max", "limits::rooms_in_all_are_bounded"),
+    (
+        "rooms_per_address_max",
+        "limits::rooms_of_an_address_are_bounded",
+    ),
+    (
+        "messages_per_connection_per_s_max",
+        "rates::messages_over_the_rate_are_refused_and_then_wait",
+    ),
+    (
+        "bytes_per_connection_per_s_max",
+        "rates::bytes_over_the_rate_wait",
+    ),
+    (
+        "joins_per_connection_per_s_max",
+        "rates::joins_over_the_rate_are_refused",
+    ),
     (
         "rooms_per_connection_max",
         "limits::rooms_of_a_connection_are_bounded",
@@ -512,6 +726,7 @@ const TESTED: &[(&str, &str)] = &[
         "memory::a_tail_is_bounded_wherever_its_members_are",
     ),
     ("log_bytes_max", "memory::all_logs_together_are_bounded"),
+    ("memory_bytes_max", "limits::without_memory_nobody_is_taken"),
     (
         "stalled_bytes_max",
         "memory::stalled_readers_hold_what_they_may",

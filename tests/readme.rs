@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use common::{program, run_to_end};
 
 /// Settings whose default the machine decides.
-const OF_THE_MACHINE: [&str; 2] = ["shards", "max_connections"];
+const OF_THE_MACHINE: [&str; 3] = ["shards", "max_connections", "connections_per_address_max"];
 
 /// The rows of the table of bounds: setting and default.
 fn documented() -> BTreeMap<&'static str, &'static str> {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use roomcast::callers::{Caller, Seat, TurnedAway};
 use roomcast::engine::{Engine, Now, Place, Received, Sent, Settings, Site, Socket};
 use roomcast::hashing::HashKey;
 use roomcast::log::MemoryLog;
@@ -60,11 +61,15 @@ impl Socket for End {
 struct Process;
 
 impl Site for Process {
-    fn admit(&self) -> bool {
-        true
+    fn admit(&self, _: Option<IpAddr>, _: u64) -> Result<Seat, TurnedAway> {
+        Ok(Seat::UNCOUNTED)
     }
 
-    fn release(&self) {}
+    fn release(&self, _: Seat, _: u64) {}
+
+    fn reseat(&self, seat: Seat, _: IpAddr, _: u64) -> Result<Seat, TurnedAway> {
+        Ok(seat)
+    }
 
     fn metrics(&self, _: &mut String) {}
 
@@ -154,7 +159,7 @@ impl Shard {
                        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
         let (line, mut slot) = (Rc::new(Line::default()), Slot::NONE);
-        self.engine.accept(NOW, |given, ()| {
+        self.engine.accept(NOW, Caller::UNKNOWN, |given, ()| {
             slot = given;
             Some(End(Rc::clone(&line)))
         });

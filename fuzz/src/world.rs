@@ -2,6 +2,7 @@
 //! would wake it, so a wake-up that the engine forgot to ask for is missed here too.
 
 use super::pipe::{End, Pipe, SharedPipe};
+use roomcast::callers::{Caller, Seat, TurnedAway};
 use roomcast::engine::{Engine, Now, Place, Settings, Site};
 use roomcast::hashing::HashKey;
 use roomcast::http::Endpoints;
@@ -9,6 +10,7 @@ use roomcast::limits::Limits;
 use roomcast::log::MemoryLog;
 use roomcast::mail::Mail;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,15 +31,20 @@ struct Process {
 pub const CONNECTION_COUNT_MAX: u32 = 6;
 
 impl Site for Process {
-    fn admit(&self) -> bool {
-        let is_free = self.connection_count.load(Ordering::Relaxed) < CONNECTION_COUNT_MAX;
-        if is_free {
+    fn admit(&self, _: Option<IpAddr>, _: u64) -> Result<Seat, TurnedAway> {
+        if self.connection_count.load(Ordering::Relaxed) < CONNECTION_COUNT_MAX {
             self.connection_count.fetch_add(1, Ordering::Relaxed);
+            Ok(Seat::UNCOUNTED)
+        } else {
+            Err(TurnedAway::Full)
         }
-        is_free
     }
 
-    fn release(&self) {
+    fn reseat(&self, seat: Seat, _: IpAddr, _: u64) -> Result<Seat, TurnedAway> {
+        Ok(seat)
+    }
+
+    fn release(&self, _: Seat, _: u64) {
         let before = self.connection_count.fetch_sub(1, Ordering::Relaxed);
         assert!(before > 0, "more connections were released than admitted");
     }
@@ -234,7 +241,7 @@ impl Shard {
     fn accept(&mut self, now: Now) {
         for pipe in self.to_accept.drain(..) {
             let end = End(Rc::clone(&pipe));
-            self.engine.accept(now, |slot, ()| {
+            self.engine.accept(now, Caller::UNKNOWN, |slot, ()| {
                 pipe.borrow_mut().register(slot);
                 Some(end)
             });

@@ -9,7 +9,7 @@ use super::merge::Merged;
 use super::{Account, Config, History, Machine, Pair, Tls, rooms};
 use crate::limits::{
     CONNECTION_COUNT_MAX, DESCRIPTORS_PER_SHARD, DESCRIPTORS_RESERVED, Limits, MESSAGE_BYTES_MAX,
-    SHARD_COUNT_MAX,
+    RATE_MAX, SHARD_COUNT_MAX,
 };
 use crate::proxy::{Network, Networks};
 use crate::rights::Pattern;
@@ -27,6 +27,10 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
     let core_count = u16::try_from(machine.core_count).unwrap_or(u16::MAX);
     let shards = core_count.clamp(1, SHARD_COUNT_MAX);
     let shards_given = number_given(given, "shards").unwrap_or(usize::from(shards));
+    let connections = number_given(given, "max_connections").map_or_else(
+        || connection_count(machine.descriptor_count_max, shards_given),
+        |count| u32::try_from(count).unwrap_or(u32::MAX),
+    );
     let message_bytes_max = number_given(given, "max_message").unwrap_or(limits.message_bytes_max);
     let tail_bytes_max = limits.tail_bytes_max.max(message_bytes_max);
     let tail_bytes_given = number_given(given, "tail_bytes_max").unwrap_or(tail_bytes_max);
@@ -59,8 +63,15 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
         room_hold_ms: Some(limits.room_hold_ms),
         name_hold_days: Some(limits.name_hold_days),
         max_connections: Some(connection_count(machine.descriptor_count_max, shards_given)),
+        connections_per_address_max: Some((connections / 2).max(1)),
+        handshakes_per_address_per_s_max: Some(limits.handshakes_per_address_per_s_max),
+        bounds_loopback: Some(limits.bounds_loopback),
+        messages_per_connection_per_s_max: Some(limits.messages_per_connection_per_s_max),
+        bytes_per_connection_per_s_max: Some(limits.bytes_per_connection_per_s_max),
+        joins_per_connection_per_s_max: Some(limits.joins_per_connection_per_s_max),
         max_message: Some(limits.message_bytes_max),
         room_count_max: Some(limits.room_count_max),
+        rooms_per_address_max: Some(limits.rooms_per_address_max),
         rooms_per_connection_max: Some(limits.rooms_per_connection_max),
         presence_events_max: Some(limits.presence_events_max),
         name_count_max: Some(limits.name_count_max),
@@ -72,6 +83,7 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
         ),
         tail_bytes_max: Some(tail_bytes_max),
         inbox_bytes_max: Some(limits.inbox_bytes_max.max(message_bytes_max)),
+        memory_bytes_max: Some(limits.memory_bytes_max),
         stalled_bytes_max: Some(limits.stalled_bytes_max),
         heartbeat_ms: Some(limits.heartbeat_ms),
         handshake_ms: Some(limits.handshake_ms),
@@ -145,10 +157,23 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
 
 fn limits(merged: &Merged) -> Result<Limits, Error> {
     let count = |most: u32| 1..=i64::from(most);
+    let up_to = |most: u32| 0..=i64::from(most);
     Ok(Limits {
         connection_count_max: merged.number("max_connections", count(CONNECTION_COUNT_MAX))?,
+        connections_per_address_max: merged
+            .number("connections_per_address_max", up_to(CONNECTION_COUNT_MAX))?,
+        handshakes_per_address_per_s_max: merged
+            .number("handshakes_per_address_per_s_max", up_to(RATE_MAX))?,
+        bounds_loopback: merged.switch("bounds_loopback"),
+        messages_per_connection_per_s_max: merged
+            .number("messages_per_connection_per_s_max", up_to(RATE_MAX))?,
+        bytes_per_connection_per_s_max: merged
+            .number("bytes_per_connection_per_s_max", up_to(u32::MAX))?,
+        joins_per_connection_per_s_max: merged
+            .number("joins_per_connection_per_s_max", up_to(RATE_MAX))?,
         message_bytes_max: merged.number("max_message", count(MESSAGE_BYTES_MAX))?,
         room_count_max: merged.number("room_count_max", count(100_000_000))?,
+        rooms_per_address_max: merged.number("rooms_per_address_max", up_to(100_000_000))?,
         rooms_per_connection_max: merged.number("rooms_per_connection_max", count(10_000))?,
         presence_events_max: merged.number("presence_events_max", 0..=100_000)?,
         name_count_max: merged.number("name_count_max", count(100_000_000))?,
@@ -157,6 +182,7 @@ fn limits(merged: &Merged) -> Result<Limits, Error> {
         inbox_bytes_max: merged.number("inbox_bytes_max", KIB..=TIB)?,
         tail_bytes_max: merged.number("tail_bytes_max", KIB..=TIB)?,
         log_bytes_max: merged.number("log_bytes_max", KIB..=TIB)?,
+        memory_bytes_max: merged.number("memory_bytes_max", 0..=TIB)?,
         stalled_bytes_max: merged.number("stalled_bytes_max", KIB..=TIB)?,
         heartbeat_ms: merged.number("heartbeat_ms", MS_MIN..=HOUR_MS)?,
         handshake_ms: merged.number("handshake_ms", MS_MIN..=HOUR_MS)?,

@@ -187,12 +187,39 @@ pub struct Layer {
     /// Connections in all; one more gets 503. The default is what the descriptor limit (ulimit -Hn) allows.
     #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
     pub max_connections: Option<u32>,
+    /// Connections of one client address (of IPv6, a /64); one more gets 429. 0 is no bound; the default is half of
+    /// --max-connections.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub connections_per_address_max: Option<u32>,
+    /// Connections that one client address opens in a second, in the long run; five seconds' worth may come at once.
+    /// What is over gets 429. 0 is no bound.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub handshakes_per_address_per_s_max: Option<u32>,
+    /// Let the bounds of connections and rooms per address hold for 127.0.0.0/8 and ::1 as well, where proxies and
+    /// load generators are.
+    #[arg(long, help_heading = BOUNDS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          hide_possible_values = true,
+          default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub bounds_loopback: Option<bool>,
+    /// Messages that one connection sends in a second, in the long run; five seconds' worth may come at once. One more
+    /// gets `rate_limited` on /ws, and what follows is not read until its time. 0 is no bound.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub messages_per_connection_per_s_max: Option<u32>,
+    /// The same for the bytes of messages.
+    #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
+    pub bytes_per_connection_per_s_max: Option<u32>,
+    /// The same for joins; each that is over gets `rate_limited`.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub joins_per_connection_per_s_max: Option<u32>,
     /// Payload of one message, in bytes; a longer one closes its connection with 1009.
     #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
     pub max_message: Option<usize>,
     /// Rooms in all.
     #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
     pub room_count_max: Option<u32>,
+    /// Rooms in memory that clients of one address had made. 0 is no bound.
+    #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
+    pub rooms_per_address_max: Option<u32>,
     /// Rooms that one connection is in at the same time.
     #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
     pub rooms_per_connection_max: Option<u16>,
@@ -215,6 +242,10 @@ pub struct Layer {
     /// Unconfirmed messages in one user's inbox, in bytes; at least --max-message.
     #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
     pub inbox_bytes_max: Option<usize>,
+    /// Memory of the whole process, in bytes, over which no further connection is taken (503). 0 is no bound. The other
+    /// bounds hold memory down; this one is for machines that have less than they add up to.
+    #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
+    pub memory_bytes_max: Option<u64>,
     /// Memory held only for readers that stopped in the middle of a message, in bytes per shard; beyond it those
     /// that stopped first are closed.
     #[arg(long, value_name = "BYTES", help_heading = MEMORY)]

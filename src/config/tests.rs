@@ -62,6 +62,7 @@ fn without_any_setting_the_defaults_hold() {
         config.limits,
         Limits {
             connection_count_max,
+            connections_per_address_max: connection_count_max / 2,
             ..Limits::default()
         }
     );

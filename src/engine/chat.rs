@@ -7,7 +7,7 @@ use crate::hub::{Hello, since_of};
 use crate::limits::INFLATED_BYTES_PER_OBJECT;
 use crate::log::LogPort;
 use crate::peer::Phase;
-use crate::proto::{Code, Command, Commands, Request, event};
+use crate::proto::{Code, Command, Commands, Refusal, Request, event};
 use crate::secret::Secret;
 use crate::slots::Slot;
 use crate::ws::frame::{self, Opcode};
@@ -29,12 +29,16 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             }
             (_, Phase::Closing) => return None,
             (Message::Ping(payload), _) => {
+                self.spend_anyway(slot, payload.len());
                 if let Some(replies) = self.replies(slot.index) {
                     replies.pong(payload);
                 }
                 self.mark_flush(slot.index);
             }
-            (Message::Pong(payload), _) => self.confirm(slot, payload),
+            (Message::Pong(payload), _) => {
+                self.spend_anyway(slot, payload.len());
+                self.confirm(slot, payload);
+            }
             (Message::Compressed(opcode, payload), _) => {
                 return self.take_compressed(slot, opcode, payload, budget);
             }
@@ -48,10 +52,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                     "the chat protocol speaks text",
                 );
             }
-            (Message::Text(text), Phase::Relay) => {
-                self.hub.relay(slot, Opcode::Text, text.as_bytes())
-            }
-            (Message::Binary(bytes), Phase::Relay) => self.hub.relay(slot, Opcode::Binary, bytes),
+            (Message::Text(text), Phase::Relay) => self.relay(slot, Opcode::Text, text.as_bytes()),
+            (Message::Binary(bytes), Phase::Relay) => self.relay(slot, Opcode::Binary, bytes),
             (Message::Text(text), Phase::Echo) => self.echo(slot, Opcode::Text, text.as_bytes()),
             (Message::Binary(bytes), Phase::Echo) => self.echo(slot, Opcode::Binary, bytes),
             (
@@ -115,21 +117,47 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             let is_open = self.peers.get(slot)?.phase.is_open();
             if !is_open || before.trim_ascii_start().is_empty() {
                 // A message that says nothing was work as well.
-                *budget = budget.saturating_sub(u32::from(before.len() == text.len()));
+                if before.len() == text.len() {
+                    *budget = budget.saturating_sub(1);
+                    self.spend_anyway(slot, text.len());
+                }
                 return None;
             }
             let stop = self.must_stop(slot, *budget);
-            let stop = stop.or_else(|| match commands.next()? {
-                Ok(request) => self.take_command(slot, &request, budget),
-                Err(refusal) => {
-                    self.hub.refuse_command(slot, &refusal);
-                    None
-                }
+            let stop = stop.or_else(|| {
+                let command = commands.next()?;
+                let bytes = before.len() - commands.rest().len();
+                self.take_object(slot, command, bytes, budget)
             });
             *budget = budget.saturating_sub(1);
             if let Some(stop) = stop {
                 self.peers.get_mut(slot)?.spill_mut().text = before.to_owned();
                 return Some(stop);
+            }
+        }
+    }
+
+    /// Takes one object of so many bytes; some stop where it has to come again later.
+    fn take_object(
+        &mut self,
+        slot: Slot,
+        command: Result<Request<'_>, Refusal<'_>>,
+        bytes: usize,
+        budget: &mut u32,
+    ) -> Option<Stop> {
+        match command {
+            Ok(request) if self.refuse_hasty(slot, &request) => None,
+            Ok(request) => {
+                let stop = self.take_command(slot, &request, budget);
+                if stop.is_none() {
+                    self.throttle.spend(slot.index, bytes, self.now.mono_ms);
+                }
+                stop
+            }
+            Err(refusal) => {
+                self.spend_anyway(slot, bytes);
+                self.hub.refuse_command(slot, &refusal);
+                None
             }
         }
     }
@@ -161,7 +189,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         } else if self.hub.must_wait(&request.command) {
             self.hub.counters.mail_full_total += 1;
             return Some(Stop::Room);
+        } else if let Command::Join { .. } = request.command
+            && self.refuse_hasty_join(slot, request)
+        {
+            // It was told when to come again.
         } else {
+            if let Command::Join { .. } = request.command {
+                self.pay_rooms(slot);
+            }
             self.hub.command(slot, request);
         }
         None
@@ -221,7 +256,15 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.mark_flush(slot.index);
     }
 
+    fn relay(&mut self, slot: Slot, opcode: Opcode, payload: &[u8]) {
+        self.throttle
+            .spend(slot.index, payload.len(), self.now.mono_ms);
+        self.hub.relay(slot, opcode, payload);
+    }
+
     fn echo(&mut self, slot: Slot, opcode: Opcode, payload: &[u8]) {
+        self.throttle
+            .spend(slot.index, payload.len(), self.now.mono_ms);
         let window_bits = self.peers.get(slot).map_or(0, |peer| peer.window_bits);
         let mut deflater = std::mem::take(&mut self.hub.deflater);
         if let Some(replies) = self.replies(slot.index) {

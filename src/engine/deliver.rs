@@ -100,7 +100,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     fn join_first(&mut self, slot: Slot, room: &str) {
         match name::check(room) {
-            Ok(()) => self.hub.join_first(slot, room),
+            Ok(()) => {
+                self.pay_rooms(slot);
+                self.hub.join_first(slot, room);
+            }
             Err(fault) => {
                 let message = format!("`room` {fault}").into();
                 let request = "join".into();

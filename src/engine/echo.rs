@@ -19,8 +19,8 @@ enum End<'m> {
 }
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
-    /// Echoes the messages of a peer that asked for that, as long as neither side compresses. No stop means that it is
-    /// another peer, or that a control frame was taken: the rest goes the usual way.
+    /// Echoes the messages of a peer that asked for that, as long as neither side compresses and no rate is bounded. No
+    /// stop means that it is another peer, or that a control frame was taken: the rest goes the usual way.
     pub(super) fn take_echoes(
         &mut self,
         slot: Slot,
@@ -30,7 +30,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         budget: &mut u32,
     ) -> Option<Stop> {
         let peer = self.peers.get_mut(slot)?;
-        if peer.phase != Phase::Echo || peer.window_bits > 0 {
+        if peer.phase != Phase::Echo || peer.window_bits > 0 || self.throttle.is_on() {
             return None;
         }
         let mut replies = peer

@@ -3,6 +3,7 @@
 //! The shell tells readiness, mail and the time, and calls [`Engine::turn`]; everything else happens here, over a
 //! socket trait, so that the simulator and the fuzzers run the same code as the reactor.
 
+mod arrive;
 mod audit;
 mod chat;
 mod close;
@@ -13,6 +14,7 @@ mod flush;
 pub mod overview;
 mod proxied;
 mod read;
+mod throttle;
 mod timer;
 mod tokens;
 mod web;
@@ -22,12 +24,14 @@ pub use crate::peer::{Received, Sent, Socket, Traffic};
 
 use self::fan_out::Shared;
 use self::proxied::Proxied;
+use self::throttle::Throttle;
 use crate::authority::Auth;
+use crate::callers::{Seat, TurnedAway};
 use crate::counters::Counters;
 use crate::hashing::HashKey;
 use crate::http::Endpoints;
 use crate::hub::Hub;
-use crate::limits::{Limits, READ_BYTES, TURNED_AWAY_COUNT_MAX};
+use crate::limits::{Limits, READ_BYTES};
 use crate::log::LogPort;
 use crate::mail::Mail;
 use crate::peer::{Marks, Peer, Replies};
@@ -36,10 +40,11 @@ use crate::room::Runs;
 use crate::rules::RoomRules;
 use crate::sanctions::Sanction;
 use crate::slots::{Slot, Slots};
-use crate::timers::{TICK_MS, Tick, Wheel, ticks};
+use crate::timers::{TICK_MS, Tick, Wheel};
 use crate::ws::Rules;
 use crate::ws::deflate::Inflater;
 use hashbrown::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What an operator decides.
@@ -67,11 +72,23 @@ pub struct Settings {
 
 /// What a shard asks of the process that it stands in.
 pub trait Site: Send + Sync {
-    /// Takes one of the connections that the process may have. False: there are none left.
-    fn admit(&self) -> bool;
+    /// Takes one of the connections that the process, and a client at this address, may have. Without an address it
+    /// counts in all only, until [`Site::reseat`].
+    ///
+    /// # Errors
+    ///
+    /// There are none left.
+    fn admit(&self, address: Option<IpAddr>, mono_ms: u64) -> Result<Seat, TurnedAway>;
 
     /// Gives one back.
-    fn release(&self);
+    fn release(&self, seat: Seat, mono_ms: u64);
+
+    /// Moves one to another address. The old seat is given back with that.
+    ///
+    /// # Errors
+    ///
+    /// There are none left of that address, and the old seat is kept.
+    fn reseat(&self, seat: Seat, address: IpAddr, mono_ms: u64) -> Result<Seat, TurnedAway>;
 
     /// Appends the metrics of all shards, in the Prometheus text format.
     fn metrics(&self, out: &mut String);
@@ -109,6 +126,9 @@ pub struct Engine<S: Socket, L> {
     to_flush: Vec<u32>,
     doomed: Vec<u32>,
     turned_away_count: u32,
+    throttle: Throttle,
+    /// What connections take of those that their addresses may have, where that is counted, by the peer's index.
+    seats: HashMap<u32, Seat, HashKey>,
     is_draining: bool,
     read_buffer: Vec<u8>,
     gathered: Vec<u8>,
@@ -146,6 +166,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             seed,
         );
         Engine {
+            throttle: Throttle::new(&settings.limits, hash_key),
+            seats: HashMap::with_hasher(hash_key),
             rules: Rules::new(settings.limits.message_bytes_max),
             settings,
             site,
@@ -190,33 +212,6 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.restore_sanction(sanction);
     }
 
-    /// Takes a new connection. `make` registers its socket under the slot and hands it over. One that is too many is
-    /// told so; of those, one too many is closed at once.
-    pub fn accept(&mut self, now: Now, make: impl FnOnce(Slot, &mut S::Common) -> Option<S>) {
-        let is_admitted = !self.is_draining && self.site.admit();
-        if !is_admitted && self.turned_away_count >= TURNED_AWAY_COUNT_MAX {
-            self.hub.counters.turned_away_total += 1;
-            return;
-        }
-        let slot = self.peers.next_slot();
-        let Some(socket) = make(slot, &mut self.common) else {
-            if is_admitted {
-                self.site.release();
-            }
-            return;
-        };
-        self.now = now;
-        self.hub.counters.accepted_total += 1;
-        self.peers.insert(Peer::new(socket, now.tick()));
-        self.arm(
-            slot.index,
-            now.tick() + ticks(self.settings.limits.handshake_ms),
-        );
-        if !is_admitted {
-            self.turn_away(slot);
-        }
-    }
-
     /// The socket of a peer is ready, for what the shell was told. Nothing happens before the next turn.
     pub fn ready(&mut self, slot: Slot, readable: bool, writable: bool, hung_up: bool) {
         let Some(peer) = self.peers.get_mut(slot) else {
@@ -252,6 +247,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             self.resume_all();
         }
         self.take_mail();
+        self.resume_paced();
         self.read_peers();
         self.hub.commit(&mut self.log);
         self.hub.forward();
@@ -296,7 +292,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             .flatten()
             .map(due)
             .min();
-        [retry, timers].into_iter().flatten().min()
+        let pause = self.throttle.next_ms();
+        let pause = pause.map(|until_ms| until_ms.saturating_sub(now.mono_ms));
+        [retry, timers, pause].into_iter().flatten().min()
     }
 
     /// What was counted.
@@ -370,6 +368,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             };
             self.hub.disconnect(slot);
             self.forget_proxied(index);
+            self.throttle.forget(index);
             let Some(mut peer) = self.peers.remove(index) else {
                 continue;
             };
@@ -377,7 +376,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             if peer.marks.has(Marks::TURNED_AWAY) {
                 self.turned_away_count -= 1;
             } else {
-                self.site.release();
+                let seat = self.take_seat(index);
+                self.site.release(seat, self.now.mono_ms);
             }
             if let Some(replies) = peer.replies {
                 self.recycle(replies);

@@ -29,6 +29,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.counters.proxied_total += 1;
         let nearest = client;
         self.proxied.insert(slot.index, Proxied { nearest, client });
+        self.reseat(slot, client);
     }
 
     /// Takes down what trusted proxies wrote into a request. Returns whether they say that it came by TLS.
@@ -48,6 +49,15 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             self.proxied.insert(slot.index, Proxied { nearest, client });
         }
         client.is_secure
+    }
+
+    /// Lets a client that a request named count for its own address. False: there are too many of that, and it was
+    /// told so.
+    pub(super) fn seat_client(&mut self, slot: Slot) -> bool {
+        match self.proxied.get(&slot.index).copied() {
+            Some(Proxied { nearest, client }) if client != nearest => self.reseat(slot, client),
+            Some(_) | None => true,
+        }
     }
 
     /// The connection is over.

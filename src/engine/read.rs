@@ -28,6 +28,8 @@ pub(super) enum Stop {
     Identity,
     /// There is no room where it sends to; try again soon.
     Room,
+    /// It sends faster than it may.
+    Rate,
 }
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
@@ -196,6 +198,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             }
             Stop::Replies => self.hub.counters.replies_full_total += 1,
             Stop::Uncommitted => self.hub.counters.uncommitted_full_total += 1,
+            Stop::Rate => self.slow(slot),
             Stop::Identity => {}
             Stop::Empty => {
                 if peer.marks.has(Marks::READABLE) {
@@ -313,6 +316,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         if budget == 0 {
             return Some(Stop::Budget);
+        }
+        if self.must_slow(slot, peer.phase) {
+            return Some(Stop::Rate);
         }
         (peer.phase == Phase::Relay && self.hub.is_relay_pushed_back(slot)).then(|| {
             self.hub.counters.mail_full_total += 1;

@@ -1,5 +1,6 @@
 //! Phase 9: deadlines. Each peer has one timer; a deadline that moved away is found when the old one fires.
 
+use super::arrive::FULL;
 use super::{Engine, Socket};
 use crate::http::Refusal;
 use crate::limits::{REPLY_BYTES_MAX, STANDSTILL_MS};
@@ -48,6 +49,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             return;
         };
         match peer.phase {
+            Phase::Http if peer.marks.has(Marks::TURNED_AWAY) => {
+                self.refuse_request(slot, self.closing(), FULL);
+            }
             Phase::Http if peer.spill.is_some() => {
                 self.hub.counters.handshake_timeouts_total += 1;
                 self.refuse_request(slot, self.closing(), Refusal::TIMEOUT);
@@ -72,13 +76,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let now = self.now.tick();
         let is_held_back = self.hub.is_held_back(slot);
         let awaited_bytes = self.hub.awaited_bytes(slot);
+        let is_paused = self.throttle.is_paused(slot.index);
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
         let reply_bytes = peer.reply_bytes();
         let is_awaiting =
             reply_bytes < REPLY_BYTES_MAX && reply_bytes + awaited_bytes >= REPLY_BYTES_MAX;
-        if is_held_back || is_awaiting {
+        if is_held_back || is_awaiting || is_paused {
             // Time in which it is not read is not silence.
             peer.heard = now;
         }

@@ -1,5 +1,6 @@
 //! HTTP requests: the page, the probes, and the upgrade that turns a connection into a WebSocket.
 
+use super::arrive::FULL;
 use super::read::Stop;
 use super::{Engine, Socket};
 use crate::authority::{Auth, Denial};
@@ -8,7 +9,7 @@ use crate::hub::{Hello, WINDOW_BITS};
 use crate::limits::REPLY_BYTES_MAX;
 use crate::log::LogPort;
 use crate::mail::Since;
-use crate::peer::{Marks, Phase};
+use crate::peer::Phase;
 use crate::room::Encoding;
 use crate::secret::Secret;
 use crate::slots::Slot;
@@ -20,7 +21,7 @@ use crate::ws::{handshake, origin};
 /// The subprotocol of `/ws`.
 const SUBPROTOCOL: &str = "roomcast.v1";
 /// Advice to who comes while there are too many, or while the server stops, in seconds.
-const RETRY_AFTER_S: u32 = 5;
+pub(super) const RETRY_AFTER_S: u32 = 5;
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
     /// Takes at most one request. No stop means that the rest can be gone on with.
@@ -52,7 +53,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if *budget == 0 {
             return (0, Some(Stop::Budget));
         }
+        if self.must_slow(slot, Phase::Http) {
+            return (0, Some(Stop::Rate));
+        }
         *budget -= 1;
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return (0, Some(Stop::Empty));
+        };
         let mut scan = peer
             .spill
             .as_mut()
@@ -69,6 +76,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 if let Some(stop) = self.must_postpone(slot, &request) {
                     return (0, Some(stop));
                 }
+                self.throttle
+                    .spend(slot.index, head_bytes, self.now.mono_ms);
                 self.serve(slot, &request);
                 (head_bytes, None)
             }
@@ -81,12 +90,15 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
 
     fn serve(&mut self, slot: Slot, request: &Request<'_>) {
         let mut reply = Reply::to(request, self.now.unix_ms);
-        reply.keep_alive &= !self.is_draining;
+        reply.keep_alive &= !self.is_draining && !self.is_turned_away(slot);
         reply.is_strict = self.settings.is_strict;
         let route = match http::route(request, self.settings.endpoints) {
             Ok(route) => route,
             Err(refusal) => return self.refuse_request(slot, reply, refusal),
         };
+        if !self.may_ask_for(slot, &route) {
+            return self.refuse_request(slot, reply, FULL);
+        }
         match route {
             Route::Asset(asset) => self.answer(slot, reply, |out| reply.asset(out, asset, request)),
             Route::Health => self.answer(slot, reply, |out| {
@@ -165,22 +177,6 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.end(slot);
     }
 
-    /// Tells a connection that there are too many.
-    pub(super) fn turn_away(&mut self, slot: Slot) {
-        self.hub.counters.turned_away_total += 1;
-        self.turned_away_count += 1;
-        if let Some(peer) = self.peers.get_mut(slot) {
-            peer.marks.set(Marks::TURNED_AWAY);
-        }
-        let text = if self.is_draining {
-            "the server is stopping"
-        } else {
-            "too many connections"
-        };
-        let refusal = Refusal::unavailable(text, RETRY_AFTER_S);
-        self.refuse_request(slot, self.closing(), refusal);
-    }
-
     /// A reply to no request that could be read.
     pub(super) fn closing(&self) -> Reply {
         Reply {
@@ -206,6 +202,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if !origin::is_allowed(request.origin, request.host, is_secure, origins) {
             self.hub.counters.origin_refused_total += 1;
             return self.refuse_request(slot, reply, Refusal::FOREIGN_ORIGIN);
+        }
+        if !self.seat_client(slot) {
+            return;
         }
         self.hub.counters.upgrades_total += 1;
         let subprotocol = offer.protocols.contains(SUBPROTOCOL).then_some(SUBPROTOCOL);
@@ -276,6 +275,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             return;
         }
         if self.hub.may_relay(slot, room) {
+            self.pay_rooms(slot);
             self.hub.enter_relay(slot, room);
         } else {
             self.hub.counters.forbidden_total += 1;

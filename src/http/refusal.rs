@@ -108,6 +108,16 @@ impl Refusal {
     /// A major version of HTTP other than 1 (RFC 9110, 15.6.6).
     pub const VERSION: Refusal = new(Status::VersionNotSupported, "only HTTP/1.1 is spoken");
 
+    /// Its address has too much; `retry_after_s` says when to ask again (RFC 6585, 4).
+    pub const fn too_many(text: &'static str, retry_after_s: u32) -> Refusal {
+        let extra = Extra::RetryAfter(retry_after_s);
+        Refusal {
+            status: Status::TooManyRequests,
+            text,
+            extra,
+        }
+    }
+
     /// There is no room for this connection now, or no readiness; `retry_after_s` says when to ask again.
     pub const fn unavailable(text: &'static str, retry_after_s: u32) -> Refusal {
         let extra = Extra::RetryAfter(retry_after_s);

@@ -39,6 +39,8 @@ pub enum Status {
     UriTooLong,
     /// 426
     UpgradeRequired,
+    /// 429
+    TooManyRequests,
     /// 431
     FieldsTooLarge,
     /// 501
@@ -65,6 +67,7 @@ impl Status {
             Status::ContentTooLarge => "413 Content Too Large",
             Status::UriTooLong => "414 URI Too Long",
             Status::UpgradeRequired => "426 Upgrade Required",
+            Status::TooManyRequests => "429 Too Many Requests",
             Status::FieldsTooLarge => "431 Request Header Fields Too Large",
             Status::NotImplemented => "501 Not Implemented",
             Status::ServiceUnavailable => "503 Service Unavailable",

@@ -101,6 +101,17 @@ impl Hub {
             .reply(peer, |out| event::Error::from(refusal).encode(out));
     }
 
+    /// The same, where the command may succeed after a while.
+    pub fn refuse_for(&mut self, peer: Slot, refusal: &Refusal<'_>, retry_after_ms: u64) {
+        self.counters.errors_total += 1;
+        let error = event::Error {
+            refusal,
+            retryable: true,
+            retry_after_ms: Some(retry_after_ms),
+        };
+        self.effects.reply(peer, |out| error.encode(out));
+    }
+
     /// Whether a command has to wait because its way is full.
     pub fn must_wait(&self, command: &Command<'_>) -> bool {
         let (space, name) = match command {

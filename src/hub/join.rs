@@ -9,6 +9,7 @@ use crate::room::{Connection, Key, Link, Membership, Role, Room, Runs, Space};
 use crate::rules::Access;
 use crate::slots::Slot;
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 impl Hub {
@@ -33,8 +34,9 @@ impl Hub {
         let number = self.join_count;
         let have = self.replica_start(&key);
         let is_home = self.home_of(key.space, &key.name) == self.place.shard;
-        if !is_home || self.may_exist(&key) {
-            let room = self.find_or_make(&key);
+        let payer = self.payer.take();
+        if !is_home || self.may_exist(&key, payer) {
+            let room = self.find_or_make_for(&key, payer);
             let membership = Membership::joining(peer.index, echo, number);
             self.clients.link(room, membership, &mut self.rooms);
             if let Some(client) = self.clients.get_mut(peer) {
@@ -54,6 +56,7 @@ impl Hub {
             since,
             have,
             number,
+            payer,
             id: id.map(Box::from),
         };
         self.post_home(&key, join);
@@ -83,15 +86,6 @@ impl Hub {
         }
     }
 
-    /// Whether a room is here, or may be made.
-    fn may_exist(&self, key: &Key) -> bool {
-        let share = self
-            .limits
-            .room_count_max
-            .div_ceil(u32::from(self.place.count)) as usize;
-        self.rooms.len() < share || self.find(key).is_some()
-    }
-
     /// At the home: admits a connection of any shard.
     pub(super) fn join_home(&mut self, mail: Mail) {
         let Mail::Join {
@@ -102,12 +96,13 @@ impl Hub {
             since,
             have,
             number,
+            payer,
             ref id,
         } = mail
         else {
             return;
         };
-        if let Err(denied) = self.admit(room, user, pass) {
+        if let Err(denied) = self.admit(room, user, pass, payer) {
             let (room, id) = (room.clone(), id.clone());
             let refused = Mail::Joined {
                 room,
@@ -119,7 +114,7 @@ impl Hub {
             self.post(from.shard, refused);
             return;
         }
-        let index = self.find_or_make(room);
+        let index = self.find_or_make_for(room, payer);
         if self.is_opening(index) {
             // A room that was made just now has to hear from the log service first.
             self.set_aside(mail);
@@ -152,14 +147,20 @@ impl Hub {
     }
 
     /// At the home: whether one more connection of a user is let in.
-    fn admit(&mut self, key: &Key, user: &str, pass: Pass) -> Result<(), Box<Denied>> {
+    fn admit(
+        &mut self,
+        key: &Key,
+        user: &str,
+        pass: Pass,
+        payer: Option<IpAddr>,
+    ) -> Result<(), Box<Denied>> {
         if let Some(denied) = self.banned(key, user) {
             self.counters.forbidden_total += 1;
             return Err(denied);
         }
-        if !self.may_exist(key) {
+        if !self.may_exist(key, payer) {
             self.counters.rooms_refused_total += 1;
-            let text = "there are too many rooms on this server: join one that exists";
+            let text = "too many rooms, on this server or of your address: join one that exists";
             return Err(Denied::new(Code::TooManyRooms, text));
         }
         if !pass.is_moderator && self.is_crowded(key, user) {

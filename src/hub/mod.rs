@@ -37,6 +37,7 @@ mod join;
 mod moderation;
 mod overview;
 mod pages;
+mod payers;
 mod permits;
 mod presence;
 mod publish;
@@ -53,6 +54,7 @@ pub use overview::RoomView;
 pub use permits::Validity;
 pub use stored::encode_gap;
 
+use self::payers::Payers;
 use self::permits::Permits;
 use crate::counters::Counters;
 use crate::effects::Effects;
@@ -155,6 +157,9 @@ pub struct Hub {
     timers: Wheel,
     claims: HashMap<u32, IpAddr, HashKey>,
     claims_by_address: HashMap<IpAddr, u32, HashKey>,
+    payers: Payers,
+    /// Who pays for a room that the next join has made.
+    payer: Option<IpAddr>,
     log_bytes: usize,
     /// Joins that connections of this shard have asked for.
     join_count: u64,
@@ -210,6 +215,8 @@ impl Hub {
             timers: Wheel::new(0),
             claims: HashMap::with_hasher(hash_key),
             claims_by_address: HashMap::with_hasher(hash_key),
+            payers: Payers::new(hash_key),
+            payer: None,
             log_bytes: 0,
             join_count: 0,
             hour: upkeep::FIRST_HOUR,

@@ -137,6 +137,7 @@ impl Hub {
         let Some(mut room) = self.rooms.remove(index, self.hash_key) else {
             return;
         };
+        self.payers.release(index);
         self.log_bytes -= room.tail.memory();
         let is_raw = room.key.space == Space::Raw;
         let Some(home) = room.home_mut().filter(|_| !is_raw) else {

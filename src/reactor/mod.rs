@@ -6,6 +6,7 @@
 //! Nothing in here knows HTTP, WebSocket or rooms.
 
 mod accepting;
+mod admission;
 mod keys;
 mod listener;
 mod mailbox;
@@ -33,6 +34,7 @@ use std::thread::{self, JoinHandle};
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 
+use self::admission::Admission;
 use self::listener::Listener;
 use self::mailbox::Exchange;
 use self::operator::Operator;
@@ -309,7 +311,7 @@ impl Plan {
         let shared = Shared {
             settings: Arc::clone(&settings),
             surveys: config.admin.map(|_| Arc::new(Surveys::new(config.shards))),
-            process: Arc::new(Process::new(about)),
+            process: Arc::new(Process::new(about, Admission::new(&config.limits))),
             exchange: Arc::new(Exchange::new(wakers.collect::<io::Result<_>>()?)),
             clock,
             drain_ms: u64::from(config.limits.drain_ms),

@@ -1,8 +1,11 @@
-//! What all shards of the process share: the count of connections, the stop, and what each has counted.
+//! What all shards of the process share: who may connect, the stop, and what each has counted.
 
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::admission::Admission;
+use crate::callers::{Seat, TurnedAway};
 use crate::counters::Counters;
 use crate::engine::Site;
 use crate::metrics::{self, About};
@@ -11,7 +14,7 @@ use crate::store::Desk;
 /// The process as its shards see it.
 pub struct Process {
     about: About,
-    connection_count: AtomicU32,
+    admission: Admission,
     is_draining: AtomicBool,
     /// Shards that still have something to flush, or may get something.
     undrained_count: AtomicU16,
@@ -24,9 +27,9 @@ pub struct Process {
 
 impl Process {
     /// A process that serves.
-    pub fn new(about: About) -> Process {
+    pub fn new(about: About, admission: Admission) -> Process {
         Process {
-            connection_count: AtomicU32::new(0),
+            admission,
             is_draining: AtomicBool::new(false),
             undrained_count: AtomicU16::new(about.shard_count),
             store: OnceLock::new(),
@@ -64,7 +67,7 @@ impl Process {
 
     /// Connections that were admitted and are still there.
     pub fn connection_count(&self) -> u32 {
-        self.connection_count.load(Ordering::Relaxed)
+        self.admission.connection_count()
     }
 
     /// Publishes what a shard has counted.
@@ -102,20 +105,23 @@ impl Process {
 }
 
 impl Site for Process {
-    fn admit(&self) -> bool {
-        let more = |count: u32| (count < self.about.connection_count_max).then_some(count + 1);
-        self.connection_count
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+    fn admit(&self, address: Option<IpAddr>, mono_ms: u64) -> Result<Seat, TurnedAway> {
+        self.admission.admit(address, mono_ms)
     }
 
-    fn release(&self) {
-        self.connection_count.fetch_sub(1, Ordering::Relaxed);
+    fn release(&self, seat: Seat, mono_ms: u64) {
+        self.admission.release(seat, mono_ms);
+    }
+
+    fn reseat(&self, seat: Seat, address: IpAddr, mono_ms: u64) -> Result<Seat, TurnedAway> {
+        self.admission.reseat(seat, address, mono_ms)
     }
 
     fn metrics(&self, out: &mut String) {
         metrics::render(out, &self.total(), &self.about);
         metrics::render_reloads(out, self.reload_counts());
+        let (address_count, forgotten) = self.admission.figures();
+        metrics::render_addresses(out, address_count, forgotten);
         if let Some(desk) = self.store.get() {
             metrics::render_store(out, desk);
         }
@@ -144,30 +150,20 @@ const AUDIT: &str = "audit";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
 
-    fn process(shard_count: u16, connection_count_max: u32) -> Process {
-        Process::new(About {
+    fn process(shard_count: u16) -> Process {
+        let about = About {
             shard_count,
-            connection_count_max,
+            connection_count_max: 1,
             started_unix_ms: 0,
-        })
-    }
-
-    #[test]
-    fn connections_are_admitted_up_to_the_bound() {
-        let process = process(1, 2);
-        assert!(process.admit() && process.admit());
-        assert!(!process.admit() && !process.admit());
-        assert_eq!(process.connection_count(), 2);
-        process.release();
-        assert_eq!(process.connection_count(), 1);
-        assert!(process.admit());
-        assert!(!process.admit());
+        };
+        Process::new(about, Admission::new(&Limits::default()))
     }
 
     #[test]
     fn readiness_ends_with_the_stop() {
-        let process = process(2, 1);
+        let process = process(2);
         assert_eq!(process.readiness(), Ok(()));
         process.drain();
         assert_eq!(process.readiness(), Err("draining"));
@@ -177,7 +173,7 @@ mod tests {
 
     #[test]
     fn metrics_add_the_shards_up() {
-        let process = process(2, 1);
+        let process = process(2);
         process.publish(
             0,
             &Counters {

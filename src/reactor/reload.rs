@@ -149,6 +149,8 @@ fn stamp(files: &[PathBuf]) -> Stamp {
 
 #[cfg(test)]
 mod tests {
+    use crate::limits::Limits;
+    use crate::reactor::admission::Admission;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
@@ -181,7 +183,7 @@ mod tests {
             connection_count_max: 1,
             started_unix_ms: 0,
         };
-        let process = Process::new(about);
+        let process = Process::new(about, Admission::new(&Limits::default()));
         let path = std::env::temp_dir().join(format!("roomcast-reload-{}", std::process::id()));
         fs::write(&path, "1").unwrap();
         let count = Arc::new(AtomicU32::new(0));

@@ -16,6 +16,7 @@ use super::process::Process;
 use super::survey::{Surveys, Task};
 use super::token::Subject;
 use super::transport::{Common, Transport};
+use crate::callers::Caller;
 use crate::engine::{Engine, Now, Settings};
 use crate::limits::EVENT_COUNT_PER_POLL;
 use crate::mail::Mail;
@@ -234,9 +235,15 @@ impl Shard {
             settings, surveys, ..
         } = &self.shared;
         let admit = |(stream, address): (TcpStream, SocketAddr)| {
+            let is_proxy = settings.trusted_proxies.contain(address.ip());
+            let caller = Caller {
+                // A proxy has as many connections as all its clients together.
+                address: (!is_proxy).then_some(address.ip()),
+                is_plain: !settings.is_tls,
+            };
             let wrap = |stream, slot, common: &mut Common| {
                 let mut transport = Transport::new(stream, slot, common);
-                if settings.trusted_proxies.contain(address.ip()) {
+                if is_proxy {
                     transport = transport.fronted();
                 }
                 if surveys.is_some() {
@@ -244,7 +251,7 @@ impl Shard {
                 }
                 transport
             };
-            admit(&mut self.engine, registry, now, stream, wrap)
+            admit(&mut self.engine, registry, now, caller, stream, wrap)
         };
         match listener.accept(now.mono_ms, admit) {
             Some(News::Paused(error)) => {
@@ -306,11 +313,12 @@ fn admit(
     engine: &mut Engine<Transport, Port>,
     registry: &Registry,
     now: Now,
+    caller: Caller,
     mut stream: TcpStream,
     wrap: impl FnOnce(TcpStream, Slot, &mut Common) -> Transport,
 ) -> io::Result<()> {
     let mut result = Ok(());
-    engine.accept(now, |slot, common: &mut Common| {
+    engine.accept(now, caller, |slot, common: &mut Common| {
         let interest = Interest::READABLE | Interest::WRITABLE;
         result = registry.register(&mut stream, Subject::Peer(slot).token(), interest);
         result.is_ok().then(|| wrap(stream, slot, common))

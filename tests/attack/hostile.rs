@@ -3,7 +3,7 @@
 use crate::common::{Opcode, PATIENCE, deflated, fragment, marked, masked, upgrade};
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,6 +36,16 @@ pub enum Attack {
     Pings,
     /// Nonsense whose refusals are read a little slower than they come.
     Sips,
+    /// Connections that say nothing, as many as there may be and more.
+    Connections,
+    /// Upgrades, one after the other.
+    Handshakes,
+    /// Messages to a room, as fast as they are taken.
+    Messages,
+    /// Request heads that come byte by byte and never end.
+    SlowHeaders,
+    /// Pages of history that are asked for and not read, by members of the room.
+    Deaf,
 }
 
 impl Attack {
@@ -50,6 +60,16 @@ impl Attack {
         Attack::Sips,
     ];
 
+    /// What one address does to push the others out.
+    pub const SIEGE: &[Attack] = &[
+        Attack::Connections,
+        Attack::Handshakes,
+        Attack::Messages,
+        Attack::SlowHeaders,
+        Attack::Deaf,
+        Attack::Giant,
+    ];
+
     /// The code of the close that it meets, if it does.
     fn close_code(self) -> Option<u16> {
         match self {
@@ -58,6 +78,11 @@ impl Attack {
             Attack::Stuffed | Attack::Blank | Attack::Trickle | Attack::Pings | Attack::Sips => {
                 None
             }
+            Attack::Connections
+            | Attack::Handshakes
+            | Attack::Messages
+            | Attack::SlowHeaders
+            | Attack::Deaf => None,
         }
     }
 
@@ -85,13 +110,24 @@ impl Attack {
             }
             Attack::Pings => ("/echo", vec![], masked(Opcode::Ping, &[7; 125])),
             Attack::Sips => ("/ws", vec![], masked(Opcode::Text, b"{}{}{}{}{}{}{}{}")),
+            Attack::Connections => ("", vec![], vec![]),
+            Attack::Handshakes => ("/ws", vec![], vec![]),
+            Attack::Messages => {
+                let message = br#"{"type":"message","room_id":"siege","content":"!"}"#;
+                ("/ws?room=siege", vec![], masked(Opcode::Text, message))
+            }
+            Attack::SlowHeaders => ("", b"GET / HTTP/1.1\r\n".to_vec(), b"X".to_vec()),
+            Attack::Deaf => {
+                let history = br#"{"type":"history","room_id":"calm","limit":500}"#;
+                ("/ws?room=calm", vec![], masked(Opcode::Text, history))
+            }
         };
         let times = match self {
-            Attack::Trickle => 1,
+            Attack::Trickle | Attack::SlowHeaders => 1,
             _ => TURN_BYTES / again.len().max(1),
         };
         let read_bytes = match self {
-            Attack::Pings => 0,
+            Attack::Pings | Attack::Deaf => 0,
             Attack::Sips => 4 * 1024,
             _ => usize::MAX,
         };
@@ -100,6 +136,7 @@ impl Attack {
             first,
             again: again.repeat(times),
             read_bytes,
+            leaves: self == Attack::Handshakes,
         }
     }
 }
@@ -115,18 +152,26 @@ impl fmt::Display for Attack {
             Attack::Fragments => "empty fragments",
             Attack::Pings => "unread pongs",
             Attack::Sips => "refusals read in sips",
+            Attack::Connections => "connections",
+            Attack::Handshakes => "handshakes",
+            Attack::Messages => "messages",
+            Attack::SlowHeaders => "slow headers",
+            Attack::Deaf => "slow readers",
         })
     }
 }
 
 /// What all connections of one attack send, and how they read.
 struct Script {
+    /// Of the upgrade; empty where there is none.
     path: &'static str,
     first: Vec<u8>,
     /// Sent again and again, if there is any.
     again: Vec<u8>,
     /// Read at a time.
     read_bytes: usize,
+    /// Whether it goes with the first answer.
+    leaves: bool,
 }
 
 /// What came of it.
@@ -144,6 +189,8 @@ struct Count {
 /// Connections that attack in turns.
 pub struct Crowd {
     address: SocketAddr,
+    /// Where they come from.
+    source: IpAddr,
     scripts: Vec<(Attack, Script)>,
     connections: Vec<Hostile>,
     tally: Tally,
@@ -172,8 +219,14 @@ enum Turn {
 impl Crowd {
     /// So many connections, which attack in these ways.
     pub fn new(address: SocketAddr, count: usize, attacks: &[Attack]) -> Crowd {
+        Crowd::of(address, address.ip(), count, attacks)
+    }
+
+    /// The same from another address of this machine.
+    pub fn of(address: SocketAddr, source: IpAddr, count: usize, attacks: &[Attack]) -> Crowd {
         let mut crowd = Crowd {
             address,
+            source,
             scripts: attacks.iter().map(|it| (*it, it.script())).collect(),
             connections: Vec::new(),
             tally: Tally(attacks.iter().map(|it| (*it, Count::default())).collect()),
@@ -217,7 +270,7 @@ impl Crowd {
         match turn {
             Turn::Idle => false,
             // A trickle takes its time.
-            Turn::Busy => *attack != Attack::Trickle,
+            Turn::Busy => !matches!(attack, Attack::Trickle | Attack::SlowHeaders),
             Turn::Over => {
                 match attack.close_code() {
                     Some(code) if connection.was_told(code) => count.closed_as_due += 1,
@@ -231,14 +284,19 @@ impl Crowd {
 
     fn open(&mut self, place: usize) -> Hostile {
         self.tally.0[place].1.opened += 1;
-        let stream = TcpStream::connect(self.address).expect("the server accepts");
-        stream.set_nonblocking(true).expect("a socket");
-        stream.set_nodelay(true).expect("a socket");
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
         // A reset at the end, so that no port is held for a minute by each of thousands.
-        let socket = socket2::SockRef::from(&stream);
         socket.set_linger(Some(Duration::ZERO)).expect("a socket");
+        let source = SocketAddr::new(self.source, 0);
+        socket.bind(&source.into()).expect("an address of ours");
+        socket
+            .connect(&self.address.into())
+            .expect("the server accepts");
+        socket.set_nonblocking(true).expect("a socket");
+        socket.set_tcp_nodelay(true).expect("a socket");
         Hostile {
-            stream,
+            stream: socket.into(),
             place,
             request: self.scripts[place].1.request(self.address),
             sent: 0,
@@ -252,6 +310,7 @@ impl Hostile {
     fn turn(&mut self, script: &Script) -> Turn {
         match self.read(script.read_bytes) {
             Turn::Over => Turn::Over,
+            Turn::Busy if script.leaves => Turn::Over,
             Turn::Idle => self.write(script),
             Turn::Busy => {
                 self.write(script);
@@ -307,6 +366,9 @@ impl Hostile {
 impl Script {
     /// The upgrade, and what comes once behind it.
     fn request(&self, address: SocketAddr) -> Vec<u8> {
+        if self.path.is_empty() {
+            return self.first.clone();
+        }
         let offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
         let head = upgrade(&address.to_string(), self.path, offer);
         [head.as_bytes(), &self.first].concat()
@@ -316,9 +378,10 @@ impl Script {
 impl Count {
     /// Whether it was an attack at all.
     fn is_enough(&self, attack: Attack) -> bool {
-        match attack.close_code() {
-            Some(_) => self.closed_as_due > 20,
-            None => self.sent_bytes > 10_000,
+        match (attack, attack.close_code()) {
+            (Attack::Connections | Attack::Handshakes, _) => self.opened > 500,
+            (_, Some(_)) => self.closed_as_due > 20,
+            (_, None) => self.sent_bytes > 10_000,
         }
     }
 }

@@ -6,6 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod hostile;
+mod members;
+mod siege;
 
 use common::{Client, Frame, Server, Socket, json};
 use hostile::{Attack, Crowd};

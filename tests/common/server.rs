@@ -106,6 +106,18 @@ impl Server {
         }
     }
 
+    /// A new connection from another address of this machine.
+    pub fn connect_from(&self, source: &str) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        let source = SocketAddr::new(source.parse().expect("an address"), 0);
+        socket.bind(&source.into()).expect("one of this machine");
+        socket
+            .connect(&self.address.into())
+            .expect("the server listens");
+        socket.into()
+    }
+
     /// A new connection that can take only so many bytes, about, without reading.
     pub fn connect_with_window(&self, bytes: usize) -> Stream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);

@@ -285,6 +285,14 @@ impl Socket {
         self.stream.tls()
     }
 
+    /// The connection below, which must not be under TLS, and what was received and not read.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        match self.stream {
+            Stream::Plain(stream) => (stream, self.received),
+            Stream::Tls(_) => panic!("TLS has bytes of its own"),
+        }
+    }
+
     /// The next frame of what was received.
     fn next_received(&mut self) -> Option<Frame> {
         let (first, payload, length) = parse(&self.received)?;

@@ -126,9 +126,9 @@ fn seeds() {
     }
 }
 
-/// What no run can move: there are no descriptors, origins, proxies, TLS, bounds of rooms and bans, messages are too
-/// short to inflate a turn's worth of them (`tests/attack` does), and nothing is left at the end.
-const OUT_OF_REACH: [&str; 18] = [
+/// What no run can move: there are no descriptors, addresses, rates, origins, proxies, TLS, tokens, bounds of rooms and
+/// bans, messages are too short to inflate a turn's worth of them (`tests/attack` does), and nothing is left at the end.
+const OUT_OF_REACH: [&str; 27] = [
     "connections",
     "rooms",
     "users",
@@ -144,7 +144,16 @@ const OUT_OF_REACH: [&str; 18] = [
     "room_full_total",
     "slow_mode_total",
     "sanctions_refused_total",
+    "tokens_checked_total",
+    "unauthorized_total",
+    "tokens_expired_total",
+    "tokens_postponed_total",
     "accept_paused_total",
+    "memory_full_total",
+    "address_full_total",
+    "address_hasty_total",
+    "rate_limited_total",
+    "rate_paused_total",
     "inflating_postponed_total",
     "bugs_total",
 ];

@@ -8,6 +8,7 @@ use crate::link::{Link, Quality, SharedLink, SimSocket};
 use crate::planted::{self, Planted};
 use crate::rng::Rng;
 use crate::table::{DiskFaults, Image};
+use roomcast::callers::{Caller, Seat, TurnedAway};
 use roomcast::counters::Counters;
 use roomcast::engine::{Engine, Now, Place, Settings, Site};
 use roomcast::hashing::HashKey;
@@ -16,6 +17,7 @@ use roomcast::limits::MAIL_BYTES_MAX;
 use roomcast::log::MemoryLog;
 use roomcast::mail::Mail;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -64,15 +66,20 @@ impl Process {
 }
 
 impl Site for Process {
-    fn admit(&self) -> bool {
-        let is_free = self.connection_count() < self.connection_count_max;
-        if is_free {
+    fn admit(&self, _: Option<IpAddr>, _: u64) -> Result<Seat, TurnedAway> {
+        if self.connection_count() < self.connection_count_max {
             self.connection_count.fetch_add(1, Ordering::Relaxed);
+            Ok(Seat::UNCOUNTED)
+        } else {
+            Err(TurnedAway::Full)
         }
-        is_free
     }
 
-    fn release(&self) {
+    fn reseat(&self, seat: Seat, _: IpAddr, _: u64) -> Result<Seat, TurnedAway> {
+        Ok(seat)
+    }
+
+    fn release(&self, _: Seat, _: u64) {
         let before = self.connection_count.fetch_sub(1, Ordering::Relaxed);
         assert!(before > 0, "more connections were released than admitted");
     }
@@ -468,7 +475,7 @@ impl Network {
         } = &mut self.shards[shard];
         while let Some(link) = to_accept.pop_front() {
             let socket = SimSocket(Rc::clone(&link));
-            engine.accept(now, |slot, ()| {
+            engine.accept(now, Caller::UNKNOWN, |slot, ()| {
                 link.borrow_mut().register(number, slot);
                 Some(socket)
             });

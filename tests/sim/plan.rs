@@ -321,5 +321,6 @@ fn limits(rng: &mut Rng) -> Limits {
         presence_debounce_ms: *rng.pick(&[100, 3_000]),
         presence_count_ms: *rng.pick(&[200, 5_000]),
         room_hold_ms: *rng.pick(&[100, 2_000, 60_000]),
+        ..Limits::default()
     }
 }

@@ -1,0 +1,202 @@
+//! How fast a connection may send: who is over the bound is told where the protocol has words for it, and then waits;
+//! nothing is lost, and nobody is closed for it.
+
+mod common;
+
+use common::{Frame, Opcode, Server, json, sharded, until};
+use std::time::{Duration, Instant};
+
+sharded!(
+    messages_over_the_rate_are_refused_and_then_wait,
+    bytes_over_the_rate_wait,
+    whatever_is_sent_counts,
+    a_long_pause_is_not_silence,
+    joins_over_the_rate_are_refused,
+    http_requests_count,
+);
+
+/// Seconds whose tokens a bucket holds (`RATE_BUCKET_MS`).
+const BUCKET_S: u64 = 5;
+
+/// Sees to it that so many tokens took the time that they should, at a rate per second.
+fn took_its_time(start: Instant, tokens: u64, per_s: u64) {
+    // The clock of the server counts whole milliseconds.
+    let least = tokens.saturating_sub(per_s * BUCKET_S) * 1000 / per_s;
+    let least = Duration::from_millis(least.saturating_sub(2));
+    let took = start.elapsed();
+    assert!(took >= least, "{tokens} at {per_s} a second in {took:?}");
+    let most = least + Duration::from_secs(15);
+    assert!(took <= most, "{tokens} at {per_s} a second in {took:?}");
+}
+
+fn messages_over_the_rate_are_refused_and_then_wait(shards: u16) {
+    const PER_S: u64 = 20;
+    const COUNT: u64 = 150;
+    let rate = PER_S.to_string();
+    let server = Server::with(shards, &["--messages-per-connection-per-s-max", &rate]);
+    let mut bob = server.client("bob");
+    bob.join("r");
+    let start = Instant::now();
+    let mut ann = server.client("ann");
+    ann.join("r");
+    for number in 0..COUNT {
+        ann.say(
+            json!({"type": "message", "room_id": "r", "content": number, "id": number.to_string()}),
+        );
+    }
+    let (mut acks, mut errors) = (Vec::new(), Vec::new());
+    while acks.len() + errors.len() < COUNT as usize {
+        let event = ann.next_of(&["ack", "error"]);
+        if event["type"] == "ack" {
+            acks.push(event);
+            continue;
+        }
+        assert_eq!(
+            (&event["code"], &event["request"], &event["retryable"]),
+            (&json!("rate_limited"), &json!("message"), &json!(true))
+        );
+        assert_eq!(event["room_id"], "r");
+        let wait_ms = event["retry_after_ms"]
+            .as_u64()
+            .expect("when to come again");
+        assert!((1..=1000 / PER_S).contains(&wait_ms), "{wait_ms}");
+        errors.push(event);
+    }
+    // The upgrade and the join count too.
+    let taken = acks.len() as u64 + 2;
+    assert!(taken >= PER_S * BUCKET_S, "{taken}");
+    took_its_time(start, taken, PER_S);
+    // What was refused was not taken, and nothing else is missing.
+    let heard = bob.take_many("message", acks.len());
+    for (message, ack) in heard.iter().zip(&acks) {
+        assert_eq!(message["id"], ack["id"]);
+    }
+    let refused = errors.len() as u64;
+    assert!(
+        (1..=acks.len() as u64).contains(&refused),
+        "{refused}: who is told is not read for a while"
+    );
+    bob.barrier();
+    assert!(bob.rest_of("message").is_empty());
+    server.metric_is("rate_limited_total", refused);
+    assert!(server.metric("rate_paused_total") > 0);
+}
+
+fn bytes_over_the_rate_wait(shards: u16) {
+    const PER_S: u64 = 20_000;
+    const BYTES: usize = 5_000;
+    const COUNT: u64 = 26;
+    let rate = PER_S.to_string();
+    let server = Server::with(shards, &["--bytes-per-connection-per-s-max", &rate]);
+    let start = Instant::now();
+    let mut echo = server.socket("/echo");
+    let mut reader = server.socket("/raw/r");
+    let mut writer = server.socket("/raw/r");
+    let payload = vec![7; BYTES];
+    for _ in 0..COUNT {
+        echo.send(Opcode::Binary, &payload);
+        writer.send(Opcode::Binary, &payload);
+    }
+    for _ in 0..COUNT {
+        assert_eq!(reader.message(), Frame::Binary(payload.clone()));
+    }
+    // The last one may be owed.
+    took_its_time(start, (COUNT - 1) * BYTES as u64, PER_S);
+    for _ in 0..COUNT {
+        assert_eq!(echo.message(), Frame::Binary(payload.clone()));
+    }
+    assert!(server.metric("rate_paused_total") >= 2);
+    server.metric_is("rate_limited_total", 0);
+}
+
+fn whatever_is_sent_counts(shards: u16) {
+    const PER_S: u64 = 20;
+    const COUNT: u64 = 130;
+    let rate = PER_S.to_string();
+    let server = Server::with(shards, &["--messages-per-connection-per-s-max", &rate]);
+    for path in ["/ws?hello", "/echo"] {
+        let start = Instant::now();
+        let mut socket = server.socket(path);
+        for number in 0..COUNT {
+            socket.send(Opcode::Ping, &[number as u8]);
+        }
+        for number in 0..COUNT {
+            assert_eq!(socket.frame(), Frame::Pong(vec![number as u8]), "{path}");
+        }
+        took_its_time(start, COUNT, PER_S);
+    }
+    // Many commands in one message are many.
+    let start = Instant::now();
+    let mut ann = server.client("ann");
+    ann.say_text(&r#"{"type":"nonsense"} "#.repeat(COUNT as usize));
+    for _ in 0..COUNT {
+        assert_eq!(ann.next_of(&["error"])["code"], "unknown_type");
+    }
+    took_its_time(start, COUNT, PER_S);
+}
+
+fn a_long_pause_is_not_silence(shards: u16) {
+    let flags = ["--bytes-per-connection-per-s-max", "1000"];
+    let server = Server::with(shards, &[&flags[..], &["--heartbeat-ms", "200"]].concat());
+    let start = Instant::now();
+    let mut socket = server.socket("/echo");
+    // It owes for about two seconds, ten intervals.
+    socket.send(Opcode::Binary, &[1; 7000]);
+    socket.send(Opcode::Binary, &[2]);
+    assert_eq!(socket.message(), Frame::Binary(vec![1; 7000]));
+    assert_eq!(socket.message(), Frame::Binary(vec![2]));
+    took_its_time(start, 7000, 1000);
+    server.metric_is("silent_closed_total", 0);
+}
+
+fn joins_over_the_rate_are_refused(shards: u16) {
+    let server = Server::with(shards, &["--joins-per-connection-per-s-max", "1"]);
+    let mut ann = server.client("ann");
+    let start = Instant::now();
+    let (mut joined, mut refused) = (0, 0);
+    while refused < 3 {
+        ann.say(json!({"type": "join", "room_id": "r", "id": "j"}));
+        let event = ann.next_of(&["joined", "error"]);
+        assert_eq!(event["id"], "j");
+        if event["type"] == "joined" {
+            joined += 1;
+            continue;
+        }
+        refused += 1;
+        assert_eq!(
+            (&event["code"], &event["room_id"], &event["retryable"]),
+            (&json!("rate_limited"), &json!("r"), &json!(true))
+        );
+        let wait_ms = event["retry_after_ms"]
+            .as_u64()
+            .expect("when to come again");
+        assert!((1..=1000).contains(&wait_ms), "{wait_ms}");
+    }
+    let most = BUCKET_S + start.elapsed().as_secs() + 1;
+    assert!((BUCKET_S..=most).contains(&joined), "{joined} of {most}");
+    // Nothing else has to wait, and nobody else.
+    ann.post("r", 1);
+    let mut bob = server.client("bob");
+    bob.join("r");
+    server.metric_is("rate_limited_total", refused);
+    until("it may join again", || {
+        ann.say(json!({"type": "join", "room_id": "s"}));
+        ann.next_of(&["joined", "error"])["type"] == "joined"
+    });
+}
+
+fn http_requests_count(shards: u16) {
+    const PER_S: u64 = 20;
+    const COUNT: u64 = 110;
+    let rate = PER_S.to_string();
+    let server = Server::with(shards, &["--messages-per-connection-per-s-max", &rate]);
+    let start = Instant::now();
+    let mut http = server.http();
+    let host = server.host();
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    http.send(request.repeat(COUNT as usize));
+    for _ in 0..COUNT {
+        assert_eq!(http.response().status, 200);
+    }
+    took_its_time(start, COUNT, PER_S);
+}
