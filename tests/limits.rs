@@ -6,6 +6,7 @@ use common::{
     Client, Frame, Http, Opcode, Response, Server, Socket, Value, fragment, json, sharded,
     transported, until, upgrade,
 };
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 transported!(
@@ -24,6 +25,7 @@ sharded!(
     a_full_server_still_says_how_it_is,
     without_memory_nobody_is_taken,
     connections_of_an_address_are_bounded,
+    who_is_turned_away_and_sends_on_is_cut_off,
     handshakes_of_an_address_are_bounded,
     this_machine_is_not_bound_unless_asked,
     rooms_of_an_address_are_bounded,
@@ -214,6 +216,21 @@ fn connections_of_an_address_are_bounded(shards: u16) {
         http.send(upgrade(&server.host(), "/ws", ""));
         http.response().status == 101
     });
+}
+
+fn who_is_turned_away_and_sends_on_is_cut_off(shards: u16) {
+    let flags = ["--connections-per-address-max=1", "--close-ms=60000"];
+    let server = Server::with(shards, &[&flags[..], &["--bounds-loopback"]].concat());
+    let _first = server.connect_from("127.0.0.2");
+    server.await_metric("addresses", 1);
+    let mut http = Http::new(server.connect_from("127.0.0.2"));
+    is_told(&http.response(), 429);
+    let (mut stream, chunk) = (http.stream(), vec![b'x'; 1 << 20]);
+    let mut sent = 0;
+    while stream.write_all(&chunk).is_ok() {
+        sent += chunk.len();
+        assert!(sent < 256 << 20, "the server takes without end");
+    }
 }
 
 fn handshakes_of_an_address_are_bounded(shards: u16) {

@@ -83,7 +83,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if !peer.marks.has(Marks::READABLE) || !may_read(peer, slot, &self.hub) {
             return;
         }
+        // It was told to go and has had its time to hear that; who sends that much on has no ear.
+        let is_to_go = phase == Phase::Lingering && peer.marks.has(Marks::TURNED_AWAY);
         match peer.socket.recv(&mut self.common, buffer) {
+            Received::Bytes(count) if is_to_go && count == buffer.len() => self.doom(slot.index),
             Received::Bytes(count) => {
                 let is_drained = count < buffer.len() && !peer.marks.has(Marks::HUNG_UP);
                 self.received(slot, buffer.get_mut(..count), is_drained);

@@ -2,7 +2,7 @@
 
 use crate::common::{Opcode, PATIENCE, deflated, fragment, marked, masked, upgrade};
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -284,24 +284,33 @@ impl Crowd {
 
     fn open(&mut self, place: usize) -> Hostile {
         self.tally.0[place].1.opened += 1;
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.expect("a socket");
-        // A reset at the end, so that no port is held for a minute by each of thousands.
-        socket.set_linger(Some(Duration::ZERO)).expect("a socket");
-        let source = SocketAddr::new(self.source, 0);
-        socket.bind(&source.into()).expect("an address of ours");
-        socket
-            .connect(&self.address.into())
-            .expect("the server accepts");
-        socket.set_nonblocking(true).expect("a socket");
-        socket.set_tcp_nodelay(true).expect("a socket");
+        let deadline = Instant::now() + PATIENCE;
+        let stream = loop {
+            match self.connect() {
+                Ok(stream) => break stream,
+                // Of so many, some meet what is left of one before.
+                Err(error) => assert!(Instant::now() < deadline, "the server accepts: {error}"),
+            }
+        };
         Hostile {
-            stream: socket.into(),
+            stream,
             place,
             request: self.scripts[place].1.request(self.address),
             sent: 0,
             tail: Vec::new(),
         }
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket?;
+        // A reset at the end, so that no port is held for a minute by each of thousands.
+        socket.set_linger(Some(Duration::ZERO))?;
+        socket.bind(&SocketAddr::new(self.source, 0).into())?;
+        socket.connect(&self.address.into())?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        Ok(socket.into())
     }
 }
 
