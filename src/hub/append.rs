@@ -74,6 +74,7 @@ impl Hub {
         home.opened = opened;
         let opening = std::mem::replace(&mut home.opening, Opening::Open);
         if key.space == Space::Inbox {
+            self.trust_inbox(&key.name);
             // Before the mail that waited: a signal among it is for who follows already.
             self.open_inbox(log.index);
         }
@@ -118,6 +119,7 @@ impl Hub {
             },
             Outcome::Refused | Outcome::Opened(_) | Outcome::Closed | Outcome::Noted => {
                 self.counters.storage_errors_total += 1;
+                self.doubt_inbox(append.log);
                 if !append.is_copy {
                     let text =
                         "the server could not keep the message: send it again with the same `id`";

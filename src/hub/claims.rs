@@ -1,9 +1,9 @@
-//! Names at their home: who may have one, for how long, and where its inbox stands.
+//! Names at their home: who may have one, and for how long.
 
 use super::upkeep::FIRST_HOUR;
 use super::{Hub, shared};
 use crate::log::{Head, Note, Outcome, Request};
-use crate::mail::{Granted, Mail, Proof, Since, Sync};
+use crate::mail::{Granted, Mail, Proof};
 use crate::proto::Code;
 use crate::room::{Key, Space};
 use crate::secret::Secret;
@@ -93,28 +93,6 @@ impl Hub {
     fn waiting_claims(&mut self, name: &str) -> Option<&mut Vec<(u16, Mail)>> {
         let user = self.users.find(name, self.hash_key)?;
         self.claiming.get_mut(&user)
-    }
-
-    /// The inbox of a user, made if it was kept, if the log service has yet to say where it stands.
-    fn opening_inbox(&mut self, user: u32) -> Option<u32> {
-        let name = shared(&self.users.at(user)?.name);
-        let space = Space::Inbox;
-        let index = match self.is_inbox_stored(&name) {
-            true => self.find_or_make(&Key { space, name }),
-            false => self.rooms.find(space, &name, self.hash_key)?,
-        };
-        self.is_opening(index).then_some(index)
-    }
-
-    /// Whether the log service keeps messages of an inbox.
-    pub(super) fn is_inbox_stored(&self, name: &str) -> bool {
-        let user = self.users.find(name, self.hash_key);
-        let user = user.and_then(|user| self.users.at(user));
-        self.durable
-            && user.is_some_and(|user| match user.claim {
-                Claim::Held | Claim::Left { .. } => user.inbox.seq > 0,
-                Claim::Mentioned | Claim::Guest => false,
-            })
     }
 
     /// Tells a connection that it has its name, and how it follows the inbox.
@@ -388,60 +366,12 @@ impl Hub {
                 self.claims_by_address.remove(&address);
             }
         }
+        self.doubted.remove(&user);
         if let Some(entry) = self.users.at_mut(user) {
             entry.claim = Claim::Mentioned;
             entry.inbox = Head { epoch: 0, seq: 0 };
         }
         self.users.sweep(user, self.hash_key);
-    }
-
-    /// At the user's home: how a connection on a shard follows the inbox.
-    pub(super) fn inbox_sync(
-        &mut self,
-        user: u32,
-        shard: u16,
-        since: Option<Since>,
-        have: Option<u64>,
-    ) -> Sync {
-        let Some(entry) = self.users.at(user) else {
-            return Sync::NOTHING;
-        };
-        if let Some(index) = self.rooms.find(Space::Inbox, &entry.name, self.hash_key) {
-            return self.sync(index, shard, since, have);
-        }
-        if entry.inbox.epoch == 0 {
-            let epoch = self.fresh_epoch();
-            if let Some(entry) = self.users.at_mut(user) {
-                entry.inbox = Head { epoch, seq: 0 };
-            }
-        }
-        let head = self
-            .users
-            .at(user)
-            .map_or(Head { epoch: 0, seq: 0 }, |entry| entry.inbox);
-        let recovered = since.map(|since| since.check(head));
-        Sync {
-            epoch: head.epoch,
-            head: head.seq,
-            from: head.seq,
-            recovered,
-            ..Sync::NOTHING
-        }
-    }
-
-    /// Where the log of a room that is made now stands.
-    pub(super) fn first_head(&mut self, key: &Key) -> (u64, u64) {
-        let inbox = match key.space {
-            Space::Inbox => self
-                .users
-                .find(&key.name, self.hash_key)
-                .and_then(|user| self.users.at(user)),
-            Space::Chat | Space::Raw => None,
-        };
-        match inbox.map(|user| user.inbox) {
-            Some(head) if head.epoch != 0 => (head.epoch, head.seq),
-            Some(_) | None => (self.fresh_epoch(), 0),
-        }
     }
 
     /// Whether a user with this name is known at its home.

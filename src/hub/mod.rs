@@ -8,6 +8,7 @@
 //! | `clients` | which user a connection is, and the ring of its memberships |
 //! | `identity` | who a connection is: asking for a name, guests, the `welcome` |
 //! | `claims` | names at their home: who may have one, and for how long |
+//! | `inboxes` | inboxes at their home: where one stands |
 //! | `permits` | what tokens allow their connections, and until when |
 //! | `command` | the commands of the protocol, at the connection's side |
 //! | `join` | joining and leaving, at both sides |
@@ -33,6 +34,7 @@ mod command;
 mod deflater;
 mod deletion;
 mod identity;
+mod inboxes;
 mod join;
 mod moderation;
 mod overview;
@@ -69,7 +71,7 @@ use crate::sanctions::Sanctions;
 use crate::slots::Slot;
 use crate::timers::{Tick, Wheel, tick_at};
 use crate::users::{Claim, Users};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
@@ -150,6 +152,8 @@ pub struct Hub {
     late_reads: VecDeque<(Tick, Slot)>,
     /// Claims that the log service is keeping, by user, with the mail that waits for that.
     claiming: HashMap<u32, Vec<(u16, Mail)>, HashKey>,
+    /// Users whose inbox was empty, as far as is known, when a message for it was refused that may be kept after all.
+    doubted: HashSet<u32, HashKey>,
     /// Homes whose replicas may be behind.
     unsent: Vec<Slot>,
     /// Rooms off whose tails members fell: the oldest first, among them all that keep frames for those.
@@ -210,6 +214,7 @@ impl Hub {
             reads: Vec::new(),
             late_reads: VecDeque::new(),
             claiming: HashMap::with_hasher(hash_key),
+            doubted: HashSet::with_hasher(hash_key),
             unsent: Vec::new(),
             stalled: Vec::new(),
             timers: Wheel::new(0),
