@@ -293,8 +293,7 @@ impl Client {
             Seen::Text(text) => {
                 let told = told::read(&text).map_err(|fault| format!("c{conn}: {fault}"))?;
                 self.learn(&told, book);
-                let bytes = text.len() + 4;
-                book.note(Event::Told { conn, told, bytes })
+                book.note(Event::Told { conn, told })
             }
             Seen::Binary(_) => Err(format!("c{conn} got bytes in the chat")),
             Seen::Ping(payload) => {

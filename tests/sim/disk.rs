@@ -125,10 +125,15 @@ impl Disk {
         self.table().set_faults(faults);
     }
 
+    /// From now on so much goes wrong.
+    pub fn set_faults(&mut self, faults: DiskFaults) {
+        self.faults = faults;
+        self.table().set_faults(faults);
+    }
+
     /// From now on nothing goes wrong any more, and nothing takes long.
     pub fn calm(&mut self, now_ms: u64) {
-        self.faults = DiskFaults::default();
-        self.table().set_faults(DiskFaults::default());
+        self.set_faults(DiskFaults::default());
         self.retry_at_ms = now_ms;
         self.commit
             .iter_mut()
@@ -247,7 +252,21 @@ impl Disk {
         self.desk.committed(commit.bytes);
         self.waiting.kept(&commit);
         self.desk.answer(commit.answers);
+        self.trim();
         true
+    }
+
+    /// What is done in the background between commits.
+    fn trim(&mut self) {
+        let (is_well, trims) = (self.service.failure().is_none(), self.faults.trims);
+        if is_well
+            && trims > 0
+            && self.rng.chance(trims)
+            && let Some((key, seq)) = self.table().trim()
+        {
+            self.desk
+                .answer(self.service.trimmed(&key, seq).into_iter().collect());
+        }
     }
 
     fn retry(&mut self, now_ms: u64) -> bool {

@@ -1,9 +1,17 @@
 //! The deterministic simulator: the real engines of one to three shards, on a network and a clock that are made up,
 //! against clients of every kind and a model of what they were promised.
 //!
-//! Everything follows from one number. A run that fails says which, and
-//! `ROOMCAST_SIM_SEED=N cargo test --test sim` runs that one alone, with `ROOMCAST_SIM_TRACE=1` and `-- --nocapture`
-//! told step by step. `ROOMCAST_SIM_SEEDS=N` runs more of them than usual, from `ROOMCAST_SIM_FIRST` on.
+//! Everything follows from one number. A run that fails says which, and is run again with ever less in it (`less`) until
+//! nothing more can be left out. These make `cargo test --test sim seeds` do something else:
+//!
+//! | variable | what |
+//! |---|---|
+//! | `ROOMCAST_SIM_SEED=N` | runs this seed alone |
+//! | `ROOMCAST_SIM_LESS='steps=40 hostiles=0'` | with so much left out, as the failure says |
+//! | `ROOMCAST_SIM_TRACE=1` | and tells it step by step, with `-- --nocapture` |
+//! | `ROOMCAST_SIM_SEEDS=N` | runs so many seeds, not the usual few |
+//! | `ROOMCAST_SIM_FIRST=N` | from this one on |
+//! | `ROOMCAST_SIM_MINUTES=N` | goes on for so long, 480 for a night, or until a seed fails; each time with other seeds |
 //!
 //! In half of the runs there is a disk: the real log service and the real desk before a made-up table (`disk`, `table`)
 //! that is slow, fails, and keeps or loses whole transactions when the process ends, which it may after any turn. At
@@ -15,6 +23,7 @@ mod commands;
 mod connection;
 mod disk;
 mod hostile;
+mod less;
 mod link;
 mod network;
 mod oracle;
@@ -22,6 +31,7 @@ mod plan;
 mod planted;
 mod relays;
 mod rng;
+mod runs;
 mod scenes;
 mod stage;
 mod table;
@@ -30,99 +40,86 @@ mod told;
 mod wire;
 mod world;
 
-use planted::Planted;
+use less::{Less, shrink};
 use roomcast::counters::Counters;
+use runs::{Tally, run, run_all};
 use std::env;
-use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 use world::World;
 
 /// Seeds that are run without being asked.
 const SEED_COUNT: u64 = 200;
+/// Of more failures than this only the first are told.
+const FAILURES_TOLD_MAX: usize = 20;
 
 fn number(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
-/// Runs one seed; a panic of the engine is a failure like any other.
-fn run(seed: u64, planted: Option<Planted>) -> Result<Counters, String> {
+/// The run of one seed, as the environment has it.
+fn run_one(seed: u64) {
+    let less = env::var("ROOMCAST_SIM_LESS").unwrap_or_default();
+    let less = Less::read(&less).unwrap_or_else(|fault| panic!("{fault}"));
     let is_told = number("ROOMCAST_SIM_TRACE") == Some(1);
-    let result = catch_unwind(AssertUnwindSafe(|| {
-        World::new(seed, planted, is_told).run()
-    }));
-    let result = result.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(format!("panic: {}", text.unwrap_or_default()))
-    });
-    result.map_err(|fault| {
-        format!(
-            "seed {seed} {fault}\n  again: ROOMCAST_SIM_SEED={seed} ROOMCAST_SIM_TRACE=1 cargo test --test sim seeds -- --nocapture"
-        )
-    })
+    match run(seed, &less, None, is_told) {
+        Ok(tally) => println!("{tally}"),
+        Err(fault) if is_told => panic!("seed {seed} {fault}"),
+        Err(fault) => panic!("{}", smaller(seed, fault)),
+    }
 }
 
-/// Runs so many seeds on all cores.
-fn run_all(seeds: Range<u64>) -> (Counters, Vec<String>) {
-    let next = AtomicU64::new(seeds.start);
-    let worker = || {
-        let (mut total, mut failures) = (Counters::default(), Vec::new());
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
-                return (total, failures);
-            }
-            match run(seed, None) {
-                Ok(counted) => total.add(&counted),
-                Err(failure) => failures.push(failure),
-            }
+/// A failure, with what is left of it where what it does not need is left out, and how to run that again.
+fn smaller(seed: u64, fault: String) -> String {
+    let (less, rest) = shrink(seed, None, fault.clone());
+    format!(
+        "seed {seed} {fault}\n  with less in it: {rest}\n  again: ROOMCAST_SIM_SEED={seed} \
+         ROOMCAST_SIM_LESS='{less}' ROOMCAST_SIM_TRACE=1 cargo test --test sim seeds -- --nocapture"
+    )
+}
+
+/// Goes on for so long, or until a seed fails.
+fn run_for(minutes: u64, first: u64) -> (Tally, Vec<(u64, String)>) {
+    const ROUND: u64 = 1_000;
+    let (began, mut all) = (Instant::now(), Tally::default());
+    for round in 0.. {
+        let first = first + round * ROUND;
+        let (tally, failures) = run_all(first..first + ROUND);
+        all.add(&tally);
+        println!("from {first} on: {tally}");
+        if !failures.is_empty() || began.elapsed() >= Duration::from_secs(60 * minutes) {
+            return (all, failures);
         }
-    };
-    let worker_count = thread::available_parallelism().map_or(1, |count| count.get());
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..worker_count).map(|_| scope.spawn(worker)).collect();
-        let mut all = (Counters::default(), Vec::new());
-        for worker in workers {
-            let (tally, failures) = worker.join().expect("a worker catches its panics");
-            all.0.add(&tally);
-            all.1.extend(failures);
-        }
-        all
-    })
+    }
+    unreachable!("rounds have no end")
+}
+
+fn unix_s() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.expect("it is after 1970").as_secs()
 }
 
 #[test]
 fn seeds() {
     if let Some(seed) = number("ROOMCAST_SIM_SEED") {
-        let counted = run(seed, None).unwrap_or_else(|failure| panic!("{failure}"));
-        println!("{counted:?}");
-        return;
+        return run_one(seed);
     }
-    let first = number("ROOMCAST_SIM_FIRST").unwrap_or(0);
+    let first = number("ROOMCAST_SIM_FIRST");
     let count = number("ROOMCAST_SIM_SEEDS").unwrap_or(SEED_COUNT);
-    let (counted, failures) = run_all(first..first + count);
-    println!(
-        "{count} seeds: {} turns, {} sends, {} messages, {} of them repeated",
-        counted.turns_total,
-        counted.sends_total,
-        counted.messages_numbered_total,
-        counted.duplicates_total
-    );
-    assert!(
-        failures.is_empty(),
-        "{} seeds failed:\n{}",
-        failures.len(),
-        failures
-            .iter()
-            .take(20)
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n")
-    );
+    let (tally, failures) = match number("ROOMCAST_SIM_MINUTES") {
+        Some(minutes) => run_for(minutes, first.unwrap_or_else(unix_s)),
+        None => run_all(first.unwrap_or(0)..first.unwrap_or(0) + count),
+    };
+    println!("{tally}");
+    let count = failures.len();
+    let mut told = failures.into_iter().take(FAILURES_TOLD_MAX);
+    if let Some((seed, fault)) = told.next() {
+        let others: String = told
+            .map(|(seed, fault)| format!("\nseed {seed} {fault}"))
+            .collect();
+        panic!("{count} seeds failed:\n{}{others}", smaller(seed, fault));
+    }
     if number("ROOMCAST_SIM_SEEDS").is_none() {
-        check_reach(&counted);
+        check_reach(&tally.counters);
     }
 }
 
@@ -172,7 +169,7 @@ fn check_reach(counted: &Counters) {
 #[test]
 fn a_seed_means_the_same_run_every_time() {
     let trace = |seed| {
-        let mut world = World::new(seed, None, false);
+        let mut world = World::new(seed, &Less::default(), None, false);
         world.keep_trace();
         world.run().unwrap();
         format!("{:?}", world.trace())

@@ -294,6 +294,7 @@ fn disk(rng: &mut Rng) -> DiskFaults {
         writes,
         recoveries,
         reads,
+        trims: *rng.pick(&[0, 0, 100]),
         commit_ms_max: *rng.pick(&[0, 0, 5, 50, 400, 8_000]),
         read_ms_max: *rng.pick(&[0, 0, 20, 300]),
     }

@@ -1,8 +1,9 @@
 //! Bugs on purpose: each is one that a server could have, planted where the simulation meets it, so that the server
 //! stays as it is. A simulator that does not see them sees nothing.
 
+use crate::less::Less;
 use crate::link::SharedLink;
-use crate::run;
+use crate::runs::run;
 use roomcast::log::{Answers, Request};
 use roomcast::mail::{Mail, Since};
 
@@ -69,9 +70,14 @@ pub fn lose_a_wake_up(links: &[SharedLink]) {
 const SEED_COUNT: u64 = 100;
 
 fn catch(planted: Planted) {
-    let fault = (0..SEED_COUNT).find_map(|seed| run(seed, Some(planted)).err());
-    match fault {
-        Some(fault) => println!("{planted:?}: {fault}"),
+    let fault = |seed| {
+        Some((
+            seed,
+            run(seed, &Less::default(), Some(planted), false).err()?,
+        ))
+    };
+    match (0..SEED_COUNT).find_map(fault) {
+        Some((seed, fault)) => println!("{planted:?}: seed {seed} {fault}"),
         None => panic!("{planted:?} was not seen in {SEED_COUNT} seeds"),
     }
 }

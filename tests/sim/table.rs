@@ -34,6 +34,8 @@ pub struct DiskFaults {
     pub recoveries: u32,
     /// Readings that fail.
     pub reads: u32,
+    /// Commits after which some of the oldest messages of a room go, as its retention has it.
+    pub trims: u32,
 }
 
 /// A message as it is kept.
@@ -55,6 +57,8 @@ pub struct Stored {
 pub struct StoredLog {
     pub epoch: u64,
     pub head: u64,
+    /// The last number that is not kept any more.
+    pub trimmed: u64,
     confirmed: u64,
     unix_ms: u64,
     pub entries: BTreeMap<u64, Rc<Stored>>,
@@ -135,6 +139,23 @@ impl SimTable {
         for change in self.unsynced.drain(..) {
             self.durable.apply(change);
         }
+    }
+
+    /// Drops some of the oldest messages of some room, in a transaction of its own while there is no other. Gives the
+    /// room, and up to where.
+    pub fn trim(&mut self) -> Option<(Key, u64)> {
+        let rooms = self.durable.logs.iter();
+        let rooms: Vec<&Key> = rooms
+            .filter(|(key, log)| key.space == Space::Chat && !log.entries.is_empty())
+            .map(|(key, _)| key)
+            .collect();
+        let key = (*self.rng.pick_some(&rooms)?).clone();
+        let log = self.durable.logs.get(&key)?;
+        let count = 1 + self.rng.below(log.entries.len());
+        let end = log.trimmed + count as u64;
+        self.durable.trim(&key, end);
+        self.live.trim(&key, end);
+        Some((key, end))
     }
 
     /// The process ends at this point.
@@ -372,6 +393,13 @@ impl Image {
         Some(log.opened())
     }
 
+    fn trim(&mut self, key: &Key, end: u64) {
+        if let Some(log) = self.logs.get_mut(key) {
+            log.trimmed = end;
+            log.entries = log.entries.split_off(&(end + 1));
+        }
+    }
+
     fn apply(&mut self, change: Change) {
         match change {
             Change::Append(key, epoch, seq, stored, copy) => {
@@ -439,6 +467,7 @@ impl StoredLog {
         StoredLog {
             epoch,
             head: 0,
+            trimmed: 0,
             confirmed: 0,
             unix_ms: 0,
             entries: BTreeMap::new(),
@@ -457,7 +486,7 @@ impl StoredLog {
         let waiting = self.entries.range(self.confirmed + 1..);
         Opened {
             head: self.head(),
-            trimmed: 0,
+            trimmed: self.trimmed,
             confirmed: self.confirmed,
             waiting_bytes: waiting
                 .map(|(_, stored)| stored.content.len() as u64 + ENTRY_BYTES)

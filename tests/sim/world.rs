@@ -5,6 +5,7 @@ use crate::book::{Book, Persona};
 use crate::client::{Client, Who};
 use crate::connection::{Connection, Pace};
 use crate::hostile::Hostile;
+use crate::less::Less;
 use crate::link::Quality;
 use crate::network::Network;
 use crate::oracle::{Event, Oracle};
@@ -12,6 +13,7 @@ use crate::plan::Plan;
 use crate::planted::Planted;
 use crate::relays::Relay;
 use crate::rng::Rng;
+use crate::runs::Tally;
 use crate::told::Log;
 use roomcast::counters::Counters;
 use roomcast::limits::KEPT_HOLD_MS;
@@ -37,11 +39,19 @@ pub struct World {
 }
 
 impl World {
-    /// The world of a seed, with a bug if one is planted. With `is_told` everything that happens is printed.
-    pub fn new(seed: u64, planted: Option<Planted>, is_told: bool) -> World {
-        let mut rng = Rng::new(seed);
-        let plan = Plan::new(&mut rng);
+    /// The world of a seed less something, with a bug if one is planted. With `is_told` everything that happens is
+    /// printed.
+    pub fn new(seed: u64, less: &Less, planted: Option<Planted>, is_told: bool) -> World {
+        let (plan, rng) = World::plan(seed, less);
         World::of_plan(plan, planted, rng, is_told)
+    }
+
+    /// The plan of a seed less something, and the chance that decides the rest.
+    pub fn plan(seed: u64, less: &Less) -> (Plan, Rng) {
+        let mut rng = Rng::new(seed);
+        let mut plan = Plan::new(&mut rng);
+        less.turn(&mut plan);
+        (plan, rng)
     }
 
     /// The world of a plan.
@@ -109,12 +119,20 @@ impl World {
     /// # Errors
     ///
     /// A promise was broken, with the time at which it was.
-    pub fn run(&mut self) -> Result<Counters, String> {
+    pub fn run(&mut self) -> Result<Tally, String> {
         let result = self.live();
+        let lived_ms = self.net.now_ms;
+        let result = result.and_then(|()| self.check_nothing_is_left());
         result.map_err(|fault| format!("at {} ms: {fault}", self.net.now_ms))?;
-        let mut total = Counters::default();
-        self.net.counters().for_each(|counters| total.add(counters));
-        Ok(total)
+        let mut counters = Counters::default();
+        self.net.counters().for_each(|one| counters.add(one));
+        Ok(Tally {
+            counters,
+            seed_count: 1,
+            event_count: self.book.event_count,
+            crash_count: self.net.crash_count.into(),
+            lived_ms,
+        })
     }
 
     fn live(&mut self) -> Result<(), String> {
@@ -142,12 +160,10 @@ impl World {
         if let Some(image) = self.net.left_on_disk() {
             self.book.oracle.check_kept(&image)?;
         }
-        if self.plan.is_stopped {
-            self.stop()?;
-        } else {
-            self.part()?;
+        match self.plan.is_stopped {
+            true => self.stop(),
+            false => self.part(),
         }
-        self.check_nothing_is_left()
     }
 
     fn step(&mut self) -> Result<(), String> {

@@ -15,6 +15,8 @@ struct Open {
     expects_member: bool,
     /// Messages of the log that were known to be deleted.
     gone: Gone,
+    /// Of the newest page of a log: where the log was seen to stand.
+    stood: Option<Position>,
 }
 
 /// See the [module](self).
@@ -166,7 +168,28 @@ impl Chat {
             asked: asked.clone(),
             expects_member,
             gone,
+            stood: self.stood(asked, logs),
         });
+    }
+
+    /// Where the log whose newest page is asked for was seen to stand.
+    fn stood(&self, asked: &Asked, logs: &Logs) -> Option<Position> {
+        let Asked::History {
+            of,
+            before: None,
+            after: None,
+            ..
+        } = asked
+        else {
+            return None;
+        };
+        let epoch = match of {
+            Log::Room(room) => self.epochs.get(room),
+            Log::Inbox(_) => self.inbox.as_ref().map(|inbox| &inbox.epoch),
+        };
+        let epoch = epoch?.clone();
+        let seq = logs.head(of, &epoch);
+        Some(Position { epoch, seq })
     }
 
     /// The server says how much of the inbox it has written.
@@ -186,13 +209,7 @@ impl Chat {
     }
 
     /// The server tells something.
-    pub fn told(
-        &mut self,
-        told: &Told,
-        bytes: usize,
-        logs: &mut Logs,
-        excuses: &Excuses,
-    ) -> Result<(), String> {
+    pub fn told(&mut self, told: &Told, logs: &mut Logs, excuses: &Excuses) -> Result<(), String> {
         if self.user.is_none() && !matches!(told, Told::Welcome { .. } | Told::Error { .. }) {
             let is_last = matches!(told, Told::Bye { .. });
             return if is_last {
@@ -221,7 +238,7 @@ impl Chat {
                     |asked: &Asked| matches!(asked, Asked::Kick { room: other } if other == room);
                 self.close(id.as_deref(), is_it).map(|_| ())
             }
-            Told::Message(message) => self.message(message, bytes, logs),
+            Told::Message(message) => self.message(message, logs),
             Told::Ack {
                 to,
                 seq,
@@ -336,7 +353,8 @@ impl Chat {
                     Some("epoch") => since.epoch != head.epoch,
                     Some("ahead") => since.seq > head.seq,
                     Some("expired") => {
-                        logs.lost(self.conn, &log, &head.epoch, since.seq + 1, false);
+                        let next = since.seq + 1;
+                        logs.lost(self.conn, (&log, &head.epoch), (next, next), false);
                         since.epoch == head.epoch && since.seq < head.seq
                     }
                     Some(_) | None => false,
@@ -380,13 +398,13 @@ impl Chat {
             .ok_or_else(|| "it was not in it".to_owned())
     }
 
-    fn message(&mut self, message: &Message, bytes: usize, logs: &mut Logs) -> Result<(), String> {
+    fn message(&mut self, message: &Message, logs: &mut Logs) -> Result<(), String> {
         let log = self.log_of(message)?;
         let reader = self.reader(&log)?;
         let epoch = reader.epoch.clone();
         reader.took(message.seq, logs)?;
         reader.gone.check(&epoch, message)?;
-        logs.seen(&log, &epoch, message, bytes)
+        logs.seen(&log, &epoch, message)
     }
 
     /// The log in which a message lies that this connection sees: the room's, or its own user's.
@@ -456,7 +474,9 @@ impl Chat {
         };
         let is_it =
             |asked: &Asked| matches!(asked, Asked::History { of: other, .. } if other == of);
-        let Open { asked, gone, .. } = self.close_open(id.as_deref(), is_it)?;
+        let Open {
+            asked, gone, stood, ..
+        } = self.close_open(id.as_deref(), is_it)?;
         let Asked::History {
             before,
             after,
@@ -476,14 +496,17 @@ impl Chat {
                 "not the page before {before:?} and after {after:?}"
             ));
         }
+        if let Some(stood) = stood.filter(|stood| stood.epoch == *epoch) {
+            let last = seqs().next_back().unwrap_or(0);
+            logs.paged(self.conn, of, stood, last);
+        }
         for message in messages {
             let log = self.log_of(message)?;
             if log != *of {
                 return Err("a message of another log".to_owned());
             }
             gone.check(epoch, message)?;
-            let bytes = message.content.len();
-            logs.seen(of, epoch, message, bytes)?;
+            logs.seen(of, epoch, message)?;
         }
         Ok(())
     }

@@ -16,12 +16,26 @@ pub fn check(image: &Image, logs: &Logs) -> Result<(), String> {
         check_life(image, log, epoch, life)
             .map_err(|fault| format!("on disk, {log:?} of {epoch}: {fault}"))?;
     }
+    let losses = logs.losses.iter().filter(|loss| loss.log.is_durable());
+    for loss in losses {
+        check_gone(image, &loss.log, loss.last).map_err(|fault| format!("{fault}: {loss:?}"))?;
+    }
+    let pages = logs.short_pages.iter().filter(|page| page.log.is_durable());
+    for page in pages {
+        check_gone(image, &page.log, page.head)
+            .map_err(|fault| format!("{}; {fault}", page.fault))?;
+    }
     check_sides(image)
 }
 
 /// Numbers have no holes, and everything was sent, once.
 fn check_log(key: &Key, stored: &StoredLog, logs: &Logs) -> Result<(), String> {
-    if !stored.entries.keys().copied().eq(1..=stored.head) {
+    if !stored
+        .entries
+        .keys()
+        .copied()
+        .eq(stored.trimmed + 1..=stored.head)
+    {
         let numbers: Vec<&u64> = stored.entries.keys().collect();
         return Err(format!("it ends at {} and has {numbers:?}", stored.head));
     }
@@ -57,15 +71,7 @@ fn check_life(image: &Image, log: &Log, epoch: &str, life: &Life) -> Result<(), 
     if life.head == 0 {
         return Ok(());
     }
-    let (space, name) = match log {
-        Log::Room(room) => (Space::Chat, room),
-        Log::Inbox(user) => (Space::Inbox, user),
-    };
-    let key = Key {
-        space,
-        name: name.as_str().into(),
-    };
-    let Some(stored) = image.logs.get(&key) else {
+    let Some(stored) = stored(image, log) else {
         return Err(format!(
             "it was seen to end at {}, and is not there",
             life.head
@@ -77,8 +83,8 @@ fn check_life(image: &Image, log: &Log, epoch: &str, life: &Life) -> Result<(), 
     if stored.head < life.head {
         return Err(format!("it ends at {}, not at {}", stored.head, life.head));
     }
-    for (seq, fact) in &life.facts {
-        let message = &fact.message;
+    let kept = stored.trimmed + 1..;
+    for (seq, message) in life.facts.range(kept.clone()) {
         let is_it = |entry: &&Stored| {
             let is_same = content(entry) == message.content
                 && entry.metadata == message.metadata
@@ -91,7 +97,7 @@ fn check_life(image: &Image, log: &Log, epoch: &str, life: &Life) -> Result<(), 
             .filter(is_it)
             .ok_or_else(|| format!("{message:?} was seen"))?;
     }
-    for (seq, given) in &life.given {
+    for (seq, given) in life.given.range(kept) {
         let is_it = |entry: &&Stored| {
             entry.sender == given.user
                 && (entry.id.as_ref() == Some(&given.id) || entry.what == What::Deleted)
@@ -110,6 +116,25 @@ fn content(entry: &Stored) -> String {
         What::Message | What::Deleted => entry.content.clone(),
         What::Deletion(seq) => deletion(seq, entry.id.as_deref()),
     }
+}
+
+/// What was told to be gone, up to message `last`, is.
+fn check_gone(image: &Image, log: &Log, last: u64) -> Result<(), String> {
+    let trimmed = stored(image, log).map_or(0, |stored| stored.trimmed);
+    if last <= trimmed {
+        Ok(())
+    } else {
+        Err(format!("on disk, only the first {trimmed} are gone"))
+    }
+}
+
+fn stored<'a>(image: &'a Image, log: &Log) -> Option<&'a StoredLog> {
+    let (space, name) = match log {
+        Log::Room(room) => (Space::Chat, room),
+        Log::Inbox(user) => (Space::Inbox, user),
+    };
+    let name = name.as_str().into();
+    image.logs.get(&Key { space, name })
 }
 
 fn find(stored: &StoredLog, seq: u64) -> Option<&Stored> {

@@ -1,11 +1,8 @@
 //! Everything that was ever sent, and what each number of each log was seen to mean.
 
 use super::{Conn, Excuses};
-use crate::told::{Log, Message, deletion};
+use crate::told::{Log, Message, Position, deletion};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Room that a message needs besides its content, in bytes, where only its `ack` was seen.
-const FRAME_BYTES_MIN: usize = 60;
 
 /// A burst of that many tails is kept for a moment; where a tail is as long as this, no burst here outruns a reader.
 const EAGER_TAIL_BYTES_MIN: usize = 100_000;
@@ -23,13 +20,6 @@ pub(super) struct Sending {
     conns: BTreeSet<Conn>,
 }
 
-/// What a number means.
-#[derive(Clone, Debug)]
-pub(super) struct Fact {
-    pub message: Message,
-    bytes: usize,
-}
-
 /// What an `ack` said of a number.
 #[derive(Clone, Debug)]
 pub(super) struct Given {
@@ -42,7 +32,7 @@ pub(super) struct Given {
 /// One life of a log.
 #[derive(Debug, Default)]
 pub(super) struct Life {
-    pub facts: BTreeMap<u64, Fact>,
+    pub facts: BTreeMap<u64, Message>,
     pub given: BTreeMap<u64, Given>,
     by_content: BTreeMap<String, u64>,
     by_id: BTreeMap<(String, String), u64>,
@@ -85,13 +75,23 @@ struct Skipped {
 
 /// Messages that were told to be gone.
 #[derive(Debug)]
-struct Loss {
+pub(super) struct Loss {
     conn: Conn,
-    log: Log,
+    pub log: Log,
     epoch: String,
     first: u64,
+    pub last: u64,
     /// Its client read all the time.
     is_eager: bool,
+}
+
+/// A newest page that ends before what was seen already: the rest has to be gone.
+#[derive(Debug)]
+pub(super) struct ShortPage {
+    pub log: Log,
+    /// What was seen before it was asked for.
+    pub head: u64,
+    pub fault: String,
 }
 
 /// See the [module](self).
@@ -104,7 +104,8 @@ pub struct Logs {
     pub(super) lives: BTreeMap<(Log, String), Life>,
     users: BTreeMap<String, User>,
     skipped: Vec<Skipped>,
-    losses: Vec<Loss>,
+    pub(super) losses: Vec<Loss>,
+    pub(super) short_pages: Vec<ShortPage>,
 }
 
 impl Logs {
@@ -146,14 +147,8 @@ impl Logs {
         }
     }
 
-    /// A message was seen in a log, in so many bytes.
-    pub fn seen(
-        &mut self,
-        log: &Log,
-        epoch: &str,
-        message: &Message,
-        bytes: usize,
-    ) -> Result<(), String> {
+    /// A message was seen in a log.
+    pub fn seen(&mut self, log: &Log, epoch: &str, message: &Message) -> Result<(), String> {
         if message.is_deleted {
             return self.seen_deleted(log, epoch, message);
         }
@@ -165,11 +160,8 @@ impl Logs {
         life.head = life.head.max(message.seq);
         life.deleted.extend(deleted);
         if let Some(fact) = life.facts.get(&message.seq) {
-            if fact.message != *message {
-                return Err(format!(
-                    "number {} was {:?} before",
-                    message.seq, fact.message
-                ));
+            if fact != message {
+                return Err(format!("number {} was {fact:?} before", message.seq));
             }
             return Ok(());
         }
@@ -191,11 +183,7 @@ impl Logs {
         {
             return Err(format!("its ack said {given:?}"));
         }
-        let fact = Fact {
-            message: message.clone(),
-            bytes,
-        };
-        life.facts.insert(message.seq, fact);
+        life.facts.insert(message.seq, message.clone());
         Ok(())
     }
 
@@ -211,11 +199,10 @@ impl Logs {
         let Some(fact) = life.facts.get(&message.seq) else {
             return Ok(());
         };
-        let before = &fact.message;
-        let is_time = message.timestamp == 0 || message.timestamp == before.timestamp;
-        match before.sender == message.sender && is_time {
+        let is_time = message.timestamp == 0 || message.timestamp == fact.timestamp;
+        match fact.sender == message.sender && is_time {
             true => Ok(()),
-            false => Err(format!("it was {before:?}")),
+            false => Err(format!("it was {fact:?}")),
         }
     }
 
@@ -280,7 +267,7 @@ impl Logs {
         let life = self.lives.entry((log.clone(), epoch)).or_default();
         life.head = life.head.max(seq);
         life.meet(user, id, seq)?;
-        if let Some(Fact { message, .. }) = life.facts.get(&seq)
+        if let Some(message) = life.facts.get(&seq)
             && (message.sender != user
                 || message.id.as_deref() != Some(id)
                 || message.timestamp != timestamp)
@@ -356,15 +343,36 @@ impl Logs {
         }));
     }
 
-    /// A connection was told that messages from `first` on are gone.
-    pub fn lost(&mut self, conn: Conn, log: &Log, epoch: &str, first: u64, is_eager: bool) {
+    /// A connection was told that messages from `first` to `last` are gone.
+    pub fn lost(
+        &mut self,
+        conn: Conn,
+        (log, epoch): (&Log, &str),
+        (first, last): (u64, u64),
+        is_eager: bool,
+    ) {
         self.losses.push(Loss {
             conn,
             log: log.clone(),
             epoch: epoch.to_owned(),
             first,
+            last,
             is_eager,
         });
+    }
+
+    /// The newest page of a log, which stood there or further, ends with message `last`.
+    pub fn paged(&mut self, conn: Conn, log: &Log, stood: Position, last: u64) {
+        let head = stood.seq;
+        if last < head {
+            self.short_pages.push(ShortPage {
+                log: log.clone(),
+                head,
+                fault: format!(
+                    "c{conn} had a page of {log:?} that ends at {last}, but {head} was there"
+                ),
+            });
+        }
     }
 
     /// What could only be judged once everything was seen.
@@ -378,9 +386,15 @@ impl Logs {
         if was_evicted {
             return Ok(());
         }
-        // The less there is behind a loss, the worse; so the last of each life stands for all.
+        // What of a log on disk is lost is judged by the disk. The less there is behind a loss, the worse; so the last
+        // of each life stands for all.
         let mut last = BTreeMap::new();
-        for loss in &self.losses {
+        let is_kept = |log: &Log| excuses.is_durable && log.is_durable();
+        let mut pages = self.short_pages.iter();
+        if let Some(page) = pages.find(|page| !is_kept(&page.log)) {
+            return Err(page.fault.clone());
+        }
+        for loss in self.losses.iter().filter(|loss| !is_kept(&loss.log)) {
             let key = (&loss.log, &loss.epoch, loss.is_eager);
             let worst = last.entry(key).or_insert(loss);
             if worst.first < loss.first {
@@ -391,12 +405,8 @@ impl Logs {
             .try_for_each(|loss| self.check_loss(loss, excuses))
     }
 
-    /// What is on a disk is not lost, and its numbering stays.
+    /// The numbering of what is on a disk stays.
     fn check_durable(&self) -> Result<(), String> {
-        let mut losses = self.losses.iter();
-        if let Some(loss) = losses.find(|loss| loss.log.is_durable()) {
-            return Err(format!("{loss:?}, of a log on disk"));
-        }
         let epochs = self.lives.keys().zip(self.lives.keys().skip(1));
         for ((log, epoch), (next_log, next_epoch)) in epochs {
             if log == next_log && log.is_durable() {
@@ -423,7 +433,7 @@ impl Logs {
     /// What a number means, as far as anyone knows.
     fn content_of<'a>(&'a self, life: &'a Life, seq: u64) -> Option<&'a str> {
         match (life.facts.get(&seq), life.given.get(&seq)) {
-            (Some(fact), _) => Some(&fact.message.content),
+            (Some(fact), _) => Some(&fact.content),
             (None, Some(given)) => {
                 let key = (given.user.clone(), given.id.clone());
                 self.contents.get(&key).map(String::as_str)
@@ -446,12 +456,14 @@ impl Logs {
         }
         let mut bytes = 0;
         for seq in loss.first..=life.head {
-            let Some(content) = self.content_of(life, seq) else {
+            let Some(sending) = self
+                .content_of(life, seq)
+                .and_then(|content| self.sendings.get_key_value(content))
+            else {
                 // Nobody knows all of them.
                 return Ok(());
             };
-            let frame_bytes = life.facts.get(&seq).map(|fact| fact.bytes);
-            bytes += frame_bytes.unwrap_or(content.len() + FRAME_BYTES_MIN);
+            bytes += frame_bytes(seq, sending);
             if bytes >= keeps {
                 return Ok(());
             }
@@ -472,6 +484,33 @@ impl Logs {
     }
 }
 
+/// How long a message is as a frame.
+fn frame_bytes(seq: u64, (content, sending): (&String, &Sending)) -> usize {
+    let target = match &sending.to {
+        Log::Room(room) => ("room_id", room),
+        Log::Inbox(user) => ("to", user),
+    };
+    let text = |(name, value): (&str, &String)| r#","":"""#.len() + name.len() + value.len();
+    let raw = |(name, value): (&str, &String)| r#","":"#.len() + name.len() + value.len();
+    // A timestamp has 13 digits.
+    let payload = r#"{"type":"message","seq_id":,"timestamp":1234567890123}"#.len()
+        + seq.to_string().len()
+        + text(target)
+        + text(("sender", &sending.user))
+        + match sending.deletes {
+            Some(seq) => raw(("deleted_seq_id", &seq.to_string())),
+            None => raw(("content", content)),
+        }
+        + sending
+            .metadata
+            .iter()
+            .map(|metadata| raw(("metadata", metadata)))
+            .sum::<usize>()
+        + sending.id.iter().map(|id| text(("id", id))).sum::<usize>();
+    let header = if payload < 126 { 2 } else { 4 };
+    header + payload
+}
+
 impl Life {
     /// An `id` means one number.
     fn meet(&mut self, user: &str, id: &str, seq: u64) -> Result<(), String> {
@@ -488,11 +527,32 @@ impl Life {
     fn check_time(&self, message: &Message) -> Result<(), String> {
         let before = self.facts.range(..message.seq).next_back();
         let after = self.facts.range(message.seq..).next();
-        let is_late = before.is_some_and(|(_, fact)| fact.message.timestamp > message.timestamp);
-        let is_early = after.is_some_and(|(_, fact)| fact.message.timestamp < message.timestamp);
+        let is_late = before.is_some_and(|(_, fact)| fact.timestamp > message.timestamp);
+        let is_early = after.is_some_and(|(_, fact)| fact.timestamp < message.timestamp);
         if is_late || is_early {
             return Err("time runs backwards".to_owned());
         }
         Ok(())
     }
+}
+
+#[test]
+fn a_message_is_as_long_as_its_frame() {
+    let (content, id) = ("[1]".to_owned(), "m1".to_owned());
+    let mut sending = Sending {
+        user: "ann".to_owned(),
+        to: Log::Room("a".to_owned()),
+        id: None,
+        metadata: None,
+        is_signal: false,
+        deletes: None,
+        conns: BTreeSet::new(),
+    };
+    let text = r#"{"type":"message","room_id":"a","seq_id":7,"timestamp":1700000000000,"sender":"ann","content":[1]}"#;
+    assert_eq!(frame_bytes(7, (&content, &sending)), 2 + text.len());
+    sending.to = Log::Inbox("bob".to_owned());
+    (sending.id, sending.metadata) = (Some(id), Some("{}".to_owned()));
+    let text = r#"{"type":"message","to":"bob","seq_id":77,"timestamp":1700000000000,"sender":"ann","content":[1],"metadata":{},"id":"m1"}"#;
+    assert!(text.len() < 126);
+    assert_eq!(frame_bytes(77, (&content, &sending)), 2 + text.len());
 }

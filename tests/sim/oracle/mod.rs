@@ -104,12 +104,8 @@ pub enum Event {
         id: Option<String>,
         asked: Asked,
     },
-    /// The server told something, in so many bytes.
-    Told {
-        conn: Conn,
-        told: Told,
-        bytes: usize,
-    },
+    /// The server told something.
+    Told { conn: Conn, told: Told },
     /// The server pinged; the mark is how much of the inbox it has written.
     Pinged { conn: Conn, mark: Option<u64> },
     /// The ping with this mark is answered.
@@ -147,7 +143,7 @@ pub struct Excuses {
     pub few_names: bool,
     /// Stalled readers are closed early.
     pub strict_stalls: bool,
-    /// What anyone has seen, or has an `ack` for, is kept for good.
+    /// What anyone has seen, or has an `ack` for, is kept for good, or for as long as the retention says.
     pub is_durable: bool,
     /// The disk may be so slow that sends are refused.
     pub slow_disk: bool,
@@ -206,7 +202,7 @@ impl Oracle {
                 chat.asked(id.as_deref(), asked, logs);
                 Ok(())
             }
-            Event::Told { conn, told, bytes } => self.told(*conn, told, *bytes),
+            Event::Told { conn, told } => self.told(*conn, told),
             Event::Pinged { conn, mark } => {
                 let Some(mark) = mark else { return Ok(()) };
                 let (chat, logs) = self.chat(*conn)?;
@@ -271,10 +267,10 @@ impl Oracle {
         Ok((chat, &mut self.logs))
     }
 
-    fn told(&mut self, conn: Conn, told: &Told, bytes: usize) -> Result<(), String> {
+    fn told(&mut self, conn: Conn, told: &Told) -> Result<(), String> {
         let excuses = self.excuses;
         let (chat, logs) = self.chat(conn)?;
-        let result = chat.told(told, bytes, logs, &excuses);
+        let result = chat.told(told, logs, &excuses);
         result.map_err(|fault| format!("c{conn}: {fault}: {told:?}"))?;
         if let Told::Presence {
             room,

@@ -66,7 +66,7 @@ impl Reader {
         }
         let is_eager = is_eager && self.has_begun;
         self.arrive_at(first, logs)?;
-        logs.lost(self.conn, &self.log, &self.epoch, first, is_eager);
+        logs.lost(self.conn, (&self.log, &self.epoch), (first, last), is_eager);
         logs.reached(&self.log, &self.epoch, last);
         self.next = last + 1;
         Ok(())

@@ -1,0 +1,156 @@
+//! Waiting for the disk.
+
+use crate::scenes::{numbers, words};
+use crate::stage::Stage;
+use crate::table::DiskFaults;
+use crate::told::Told;
+use roomcast::limits::{
+    Limits, STORE_STALL_MS, UNCOMMITTED_BYTES_PER_CONNECTION_MAX, UNCOMMITTED_BYTES_UNIT,
+};
+
+#[test]
+fn who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused() {
+    // What is uncommitted has a bound for each connection, and a short message counts 4 KiB.
+    const COUNT_MAX: usize = UNCOMMITTED_BYTES_PER_CONNECTION_MAX / UNCOMMITTED_BYTES_UNIT;
+    for (shard, length, count, held_count) in [
+        (0, 10_000, 120, COUNT_MAX.div_ceil(3)),
+        (1, 10_000, 120, COUNT_MAX.div_ceil(3)),
+        (0, 1, 300, COUNT_MAX),
+        (1, 1, 300, COUNT_MAX),
+    ] {
+        let mut stage = Stage::on_disk(2, Limits::default(), DiskFaults::default(), 1);
+        let ann = stage.enter(shard, "/ws?user=ann&room=a");
+        let bob = stage.enter(shard, "/ws?user=bob");
+        stage.told(ann);
+        stage.told(bob);
+        let content = "x".repeat(length);
+        let text = format!(r#"{{"type":"message","room_id":"a","content":"{content}"}}"#);
+        stage.net.disk().stand_still();
+        for _ in 0..count {
+            stage.say(ann, &text);
+        }
+        stage.wait(u64::from(STORE_STALL_MS) - 100);
+        let (waiting_count, waiting_bytes) = stage.net.disk().waiting();
+        assert_eq!(waiting_count, held_count, "{length} bytes on shard {shard}");
+        assert!(waiting_bytes < 2 * UNCOMMITTED_BYTES_PER_CONNECTION_MAX);
+        assert!(words(&stage.told(ann)).is_empty(), "nothing is kept yet");
+        assert!(stage.count(|counters| counters.uncommitted_full_total) > 0);
+        // Whoever sends nothing that is to be kept is served.
+        stage.say(bob, r#"{"type":"heartbeat"}"#);
+        assert_eq!(words(&stage.told(bob)), ["heartbeat"]);
+        stage.wait(200);
+        let refused = stage.told(ann);
+        assert_eq!(refused.len(), count - held_count);
+        let is_overloaded =
+            |told: &Told| matches!(told, Told::Error { code, .. } if code == "overloaded");
+        assert!(refused.iter().all(is_overloaded), "{refused:?}");
+        assert_eq!(
+            stage.count(|counters| counters.storage_stalled_total),
+            refused.len() as u64
+        );
+        // It may go on for long: nothing more comes to wait, and nobody is closed.
+        for _ in 0..count {
+            stage.say(ann, &text);
+        }
+        stage.wait(100_000);
+        assert_eq!(stage.told(ann).len(), count);
+        assert_eq!(stage.net.disk().waiting(), (waiting_count, waiting_bytes));
+        stage.net.disk().go_on();
+        let told = stage.told(ann);
+        let is_ack = |told: &&Told| matches!(told, Told::Ack { .. });
+        assert_eq!(told.iter().filter(is_ack).count(), held_count);
+        assert!(numbers(&told).into_iter().eq(1..=held_count as u64));
+        stage.say(ann, &text);
+        assert_eq!(numbers(&stage.told(ann)), [held_count as u64 + 1]);
+    }
+}
+
+/// A room on a disk, with more messages of its only member than memory keeps, and its epoch.
+fn stored_room(limits: &Limits, disk: DiskFaults, seed: u64) -> (Stage, usize, String) {
+    let limits = Limits {
+        tail_bytes_max: 1,
+        ..limits.clone()
+    };
+    let mut stage = Stage::on_disk(1, limits, disk, seed);
+    let ann = stage.enter(0, "/ws?user=ann&room=a");
+    let epoch = stage.told(ann).iter().find_map(|told| match told {
+        Told::Joined { head, .. } => Some(head.epoch.clone()),
+        _ => None,
+    });
+    let text = "x".repeat(30_000);
+    for _ in 0..6 {
+        stage.say(
+            ann,
+            &format!(r#"{{"type":"message","room_id":"a","content":"{text}"}}"#),
+        );
+        stage.rest();
+    }
+    stage.wait(5_000);
+    assert_eq!(numbers(&stage.told(ann)), [1, 2, 3, 4, 5, 6]);
+    (stage, ann, epoch.unwrap())
+}
+
+#[test]
+fn a_chunk_that_was_asked_for_before_one_joined_anew_is_not_taken_for_another() {
+    let disk = DiskFaults {
+        read_ms_max: 5,
+        ..DiskFaults::default()
+    };
+    for case in 0..40 {
+        let (mut stage, ann, epoch) = stored_room(&Limits::default(), disk, case);
+        let since = format!(r#"{{"epoch":"{epoch}","seq_id":0}}"#);
+        let join =
+            |echo| format!(r#"{{"type":"join","room_id":"a","echo":{echo},"since":{since}}}"#);
+        stage.say(ann, &join(false));
+        stage.turns(case as usize % 8);
+        stage.say(ann, &join(true));
+        let told = stage.told(ann);
+        let last = told
+            .iter()
+            .rposition(|told| matches!(told, Told::Joined { .. }));
+        let told = &told[last.unwrap()..];
+        assert_eq!(numbers(told), [1, 2, 3, 4, 5, 6], "case {case}");
+    }
+}
+
+#[test]
+fn waiting_for_the_disk_is_not_silence() {
+    let limits = Limits {
+        heartbeat_ms: 500,
+        ..Limits::default()
+    };
+    let disk = DiskFaults {
+        read_ms_max: 10_000,
+        ..DiskFaults::default()
+    };
+    for seed in 0..8 {
+        let (mut stage, ann, _) = stored_room(&limits, disk, seed);
+        let page = r#"{"type":"history","room_id":"a","after":0}"#;
+        stage.say(ann, page);
+        stage.wait(11_000);
+        assert_eq!(stage.close_code(ann), None, "seed {seed}");
+        assert_eq!(words(&stage.told(ann)), ["history"], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_room_is_dropped_whose_last_message_is_answered_after_everyone_has_left() {
+    let disk = DiskFaults {
+        commit_ms_max: 40_000,
+        ..DiskFaults::default()
+    };
+    for seed in 0..8 {
+        let mut stage = Stage::on_disk(1, Limits::default(), disk, seed);
+        let ann = stage.enter(0, "/ws");
+        stage.say(ann, r#"{"type":"join","room_id":"a"}"#);
+        stage.wait(100_000);
+        let message = r#"{"type":"message","room_id":"a","content":1,"id":"1"}"#;
+        for _ in 0..2 {
+            stage.say(ann, message);
+            stage.turns(4);
+        }
+        stage.reset(ann);
+        stage.wait(200_000);
+        assert_eq!(stage.count(|counters| counters.rooms), 0, "seed {seed}");
+    }
+}
