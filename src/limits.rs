@@ -206,8 +206,12 @@ pub const CHUNK_COUNT_MAX: usize = 1_000;
 pub const READ_QUEUE_COUNT_MAX: usize = 16 * 1024;
 /// Memory for pages of the database, in bytes for each of its two connections.
 pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
-/// Pages in the write-ahead log at which they are brought into the database.
-pub const WAL_PAGE_COUNT: u32 = 4096;
+/// New pages in the write-ahead log at which they are brought into the database.
+pub const CHECKPOINT_PAGE_COUNT: u32 = 1024;
+/// Pages in the write-ahead log at which it is to begin anew.
+pub const WAL_PAGE_COUNT: u32 = 8192;
+/// Ids of messages that are remembered in memory before they are sorted into the database; twice as many while they are.
+pub const NEW_ID_COUNT_MAX: usize = 128 * 1024;
 /// Percent of its volume that the data folder leaves free, but not more than [`FREE_BYTES_MIN`].
 pub const FREE_PERCENT_MIN: u32 = 10;
 /// See [`FREE_PERCENT_MIN`].

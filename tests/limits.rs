@@ -636,7 +636,18 @@ const TESTED: &[(&str, &str)] = &[
         "not refused: asked again after a pause",
     ),
     ("STORE_CACHE_BYTES", "not refused: kept by SQLite"),
-    ("WAL_PAGE_COUNT", "not refused: kept by SQLite"),
+    (
+        "CHECKPOINT_PAGE_COUNT",
+        "not refused: when work is begun, tested beside it",
+    ),
+    (
+        "WAL_PAGE_COUNT",
+        "not refused: when work is begun, tested beside it",
+    ),
+    (
+        "NEW_ID_COUNT_MAX",
+        "not refused: older ones go to the disk, tested beside it",
+    ),
     (
         "FREE_PERCENT_MIN",
         "full_disk::a_full_disk_refuses_and_comes_back",

@@ -1,8 +1,9 @@
 //! The two threads of the store: one commits, one reads.
 
 use super::desk::Desk;
+use super::reader::SqliteReader;
 use super::room_for_more;
-use super::table::{SqliteReader, SqliteTable};
+use super::table::SqliteTable;
 use super::upkeep::{Retention, Upkeep};
 use crate::limits::STORE_RETRY_MS;
 use crate::log::{LogService, Submitted, Table, TableError, look_up};
@@ -48,7 +49,7 @@ impl Disk for SqliteTable {
     }
 
     fn tidy(&mut self, upkeep: &mut Upkeep) -> Result<Vec<(Key, u64)>, TableError> {
-        upkeep.step(self.connection(), unix_ms())
+        SqliteTable::tidy(self, upkeep, unix_ms())
     }
 
     fn close(self) -> Result<(), TableError> {

@@ -8,19 +8,27 @@
 //! |---|---|
 //! | `schema` | the tables, by version |
 //! | `folder` | the data folder, its lock and its high-water mark |
-//! | `table` | [`Table`](crate::log::Table) and [`Reader`](crate::log::Reader) in SQL |
+//! | `table` | [`Table`](crate::log::Table) in SQL |
+//! | `ids` | of that, the ids of messages |
+//! | `names` | of that, the users |
+//! | `reader` | [`Reader`](crate::log::Reader) in SQL, and the settings of a connection |
 //! | `deletions` | deletions and what they leave, in SQL |
 //! | `sanctions` | mutes and bans in SQL |
+//! | `checkpoint` | the thread that brings what was committed into the database |
 //! | `desk` | where shards and threads meet |
 //! | `committer` | the threads |
 //! | `upkeep` | what is trimmed in the background |
 //! | `figures` | what is counted |
 
+mod checkpoint;
 mod committer;
 mod deletions;
 mod desk;
 mod figures;
 mod folder;
+mod ids;
+mod names;
+mod reader;
 mod sanctions;
 mod schema;
 mod table;
@@ -29,14 +37,15 @@ mod upkeep;
 pub use desk::{Desk, Ring, StorePort};
 pub use figures::Figures;
 pub use folder::database;
+pub use reader::SqliteReader;
 pub use schema::VERSION;
-pub use table::{SqliteReader, SqliteTable};
+pub use table::SqliteTable;
 pub use upkeep::{Retention, Rule};
 
 use self::committer::{Committer, unix_ms};
 use self::folder::{Folder, Mark};
+use self::reader::{configure, meta};
 use self::schema::Seed;
-use self::table::meta;
 use crate::hashing::HashKey;
 use crate::hub::Restored;
 use crate::limits::{FREE_BYTES_MIN, FREE_PERCENT_MIN};
@@ -112,7 +121,7 @@ pub enum StoreError {
 pub fn open(plan: Plan) -> Result<Opened, StoreError> {
     let folder = Folder::take(&plan.folder)?;
     let mut connection = Connection::open(folder.database())?;
-    table::configure(&connection)?;
+    configure(&connection)?;
     schema::migrate(&mut connection, &seed(&plan.seed))?;
     let (mark_file, marked) = folder.mark()?;
     if marked.is_none_or(|mark| !mark.is_clean) {
@@ -141,14 +150,14 @@ pub fn open(plan: Plan) -> Result<Opened, StoreError> {
         meta(&connection, "id_key_0")?.cast_unsigned(),
         meta(&connection, "id_key_1")?.cast_unsigned(),
     ));
-    let table = SqliteTable::new(connection, mark, mark_file, id_key)?;
+    let mut table = SqliteTable::new(connection, mark, mark_file, id_key)?;
     // What the process before wrote last is on the disk before anything is said of it.
     table.checkpoint().map_err(StoreError::Table)?;
     let mut service = LogService::new(table, id_key);
     service.start().map_err(StoreError::Table)?;
     Ok(Opened {
         names: service.table_mut().names(unix_ms())?,
-        sanctions: sanctions::load(service.table_mut().connection(), unix_ms())?,
+        sanctions: sanctions::load(&service.table_mut().connection, unix_ms())?,
         reader: SqliteReader::open(&folder.database())?,
         service,
         folder,
@@ -163,7 +172,9 @@ impl Opened {
     /// # Errors
     ///
     /// The system refused a thread.
-    pub fn start(self, shard_count: u16, ring: Ring) -> io::Result<Store> {
+    pub fn start(mut self, shard_count: u16, ring: Ring) -> io::Result<Store> {
+        let other = connect(&self.folder.database()).map_err(io::Error::other)?;
+        self.service.table_mut().checkpoint_beside(other)?;
         let desk = Arc::new(Desk::new(shard_count, self.id_key, ring));
         let Plan {
             retention, folder, ..
@@ -257,6 +268,13 @@ fn room_for_more(folder: &Path) -> Result<(), TableError> {
             folder.display()
         ))),
     }
+}
+
+/// Another connection to a database that is open.
+fn connect(database: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(database)?;
+    configure(&connection)?;
+    Ok(connection)
 }
 
 fn seed(random: &[u8; 32]) -> Seed {

@@ -7,8 +7,9 @@
 //! |---|---|
 //! | `meta` | something about the whole store: its `id`, the `epoch` of its logs, the key that hashes ids, the count of `commits` |
 //! | `logs` | a room (`space` is `room`) or an inbox (`inbox`, by user): where it stands (`head`), what is not kept any more (`trimmed`), and up to where its user surely had it (`confirmed`). `dropped` ones are on their way out |
-//! | `messages` | a message, in the order of its log; or the deletion of one (`deletes` has its number), of which a tombstone is left (`deleted` is 1) |
+//! | `messages` | a message, in the order in which they came; or the deletion of one (`deletes` has its number), of which a tombstone is left (`deleted` is 1) |
 //! | `ids` | the `id` of a message, as a keyed hash of its sender and the `id`, for as long as it is remembered |
+//! | `new_ids` | the ids of one transaction that are not in `ids` yet, each as its log, key, number and time in 8, 16, 8 and 8 bytes, the highest first |
 //! | `users` | a claimed name: half of the SHA-256 of its secret, and when it was last seen |
 //! | `copies` | a private message whose copy for the sender is still to be kept |
 //! | `sanctions` | a user who is muted in a room or banned from it (`penalty`), until when, by whom and why |
@@ -26,7 +27,7 @@ pub const VERSION: u32 = migration_count();
 const APPLICATION: i64 = 0x726d_6374;
 
 /// What makes version `n + 1` from version `n`.
-const MIGRATIONS: [&str; 3] = [FIRST, SANCTIONS, DELETIONS];
+const MIGRATIONS: [&str; 4] = [FIRST, SANCTIONS, DELETIONS, BY_ARRIVAL];
 
 const fn migration_count() -> u32 {
     // Few of them: it fits.
@@ -124,6 +125,47 @@ SELECT iif(space = 'room', name, NULL) AS room,
 FROM messages AS m JOIN logs AS l ON l.id = m.log_id;
 ";
 
+/// Messages lie in the order in which they come, and ids are written together first and sorted later: a transaction
+/// over many logs writes few pages.
+const BY_ARRIVAL: &str = "
+DROP VIEW history;
+
+ALTER TABLE messages RENAME TO messages_by_log;
+
+CREATE TABLE messages (
+    log_id INTEGER NOT NULL,
+    seq_id INTEGER NOT NULL,
+    unix_ms INTEGER NOT NULL,
+    sender TEXT NOT NULL,
+    recipient TEXT,
+    id TEXT,
+    client INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    metadata TEXT,
+    deletes INTEGER,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (log_id, seq_id)
+) STRICT;
+
+INSERT INTO messages SELECT * FROM messages_by_log ORDER BY unix_ms;
+
+DROP TABLE messages_by_log;
+
+CREATE TABLE new_ids (
+    n INTEGER PRIMARY KEY,
+    packed BLOB NOT NULL
+) STRICT;
+
+CREATE VIEW history AS
+SELECT iif(space = 'room', name, NULL) AS room,
+       iif(space = 'inbox', name, NULL) AS inbox,
+       printf('%016x', epoch) AS epoch,
+       seq_id,
+       strftime('%Y-%m-%d %H:%M:%f', m.unix_ms / 1000.0, 'unixepoch') AS time,
+       sender, recipient, m.id AS id, content, metadata, deletes, deleted
+FROM messages AS m JOIN logs AS l ON l.id = m.log_id;
+";
+
 /// What a new store begins with.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed {
@@ -197,6 +239,37 @@ mod tests {
             .unwrap();
         assert_eq!(epoch, 2);
         assert!(connection.prepare("SELECT * FROM history").is_ok());
+    }
+
+    #[test]
+    fn messages_of_the_first_version_are_there_in_the_next() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(FIRST).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO meta VALUES ('epoch', 2);
+                 INSERT INTO logs VALUES (1, 'room', 'a', 2, 2, 0, 0, 6), (2, 'room', 'b', 2, 1, 0, 0, 5);
+                 INSERT INTO messages VALUES (1, 1, 4, 'ann', NULL, NULL, 0, '1', NULL),
+                                             (1, 2, 6, 'ann', NULL, 'x', 0, '2', '{}'),
+                                             (2, 1, 5, 'bob', NULL, NULL, 0, '3', NULL);",
+            )
+            .unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection
+            .pragma_update(None, "application_id", APPLICATION)
+            .unwrap();
+        migrate(&mut connection, &SEED).unwrap();
+        let mut rows = connection
+            .prepare("SELECT room, seq_id, content FROM history ORDER BY room, seq_id")
+            .unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let rows: Vec<(String, u32, String)> = rows.unwrap().map(Result::unwrap).collect();
+        let expected = [("a", 1, "1"), ("a", 2, "2"), ("b", 1, "3")];
+        assert!(
+            rows.iter()
+                .map(|(room, seq, content)| (room.as_str(), *seq, content.as_str()))
+                .eq(expected)
+        );
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Disk for Faulty {
     }
 
     fn tidy(&mut self, upkeep: &mut Upkeep) -> Result<Vec<(Key, u64)>, TableError> {
-        self.table.tidy(upkeep)
+        Disk::tidy(&mut self.table, upkeep)
     }
 
     fn close(self) -> Result<(), TableError> {
