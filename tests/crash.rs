@@ -1,5 +1,6 @@
 //! `kill -9` at random moments, with publishers and subscribers, again and again on the same data folder: what was
-//! acknowledged or seen is in the log exactly once under its number, the numbers have no gap, and all saw the same.
+//! acknowledged or seen is in the log exactly once under its number, the numbers have no gap, and all saw the same. A
+//! private message is in both inboxes or in none.
 //!
 //! `ROOMCAST_CRASH_ROUNDS` says how often; a few rounds without it.
 
@@ -8,7 +9,7 @@ mod common;
 mod store;
 
 use common::{Server, Socket, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Mutex;
 use std::thread;
@@ -18,6 +19,8 @@ use store::{Folder, stop};
 const ROUND_COUNT: u64 = 5;
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 const PUBLISHER_COUNT: u64 = 4;
+/// Private messages of one user in one round: what the inboxes hold that nobody confirms meanwhile.
+const PRIVATE_COUNT_MAX: u64 = 1000;
 
 /// What clients know: of each room, what number stands for what. A number that stands for two things is the failure
 /// that this test is for.
@@ -54,9 +57,10 @@ struct Wire {
 }
 
 impl Wire {
-    /// A connection of this user whose `welcome` is read.
+    /// A connection of this user, whose name may have more of the query behind it. Its `welcome` is read.
     fn open(server: &Server, user: &str) -> Wire {
-        let mut socket = server.socket(&format!("/ws?user={user}&session=the-secret-of-{user}"));
+        let name = user.split('&').next().unwrap_or_default();
+        let mut socket = server.socket(&format!("/ws?user={user}&session=the-secret-of-{name}"));
         let welcome = socket.text();
         assert!(welcome.contains("welcome"), "{welcome}");
         Wire {
@@ -184,8 +188,7 @@ fn text(value: &Value) -> String {
 
 #[test]
 fn nothing_is_lost_by_kill_9() {
-    let rounds = std::env::var("ROOMCAST_CRASH_ROUNDS");
-    let rounds = rounds.map_or(ROUND_COUNT, |text| text.parse().expect("a number"));
+    let rounds = rounds();
     let folder = Folder::new("crash");
     let known = Mutex::new(Known::default());
     let mut unanswered: Vec<Vec<(String, String)>> = vec![Vec::new(); PUBLISHER_COUNT as usize];
@@ -216,6 +219,111 @@ fn nothing_is_lost_by_kill_9() {
     assert!(acknowledged as u64 > 20 * rounds);
     stop(folder.serve(1));
     check(&folder, &known.lock().expect("no panic"));
+}
+
+/// Sends private messages to all others until the server is gone, and takes the own inbox, of which `seen` is the last.
+fn write(
+    wire: &mut Wire,
+    acknowledged: &Mutex<BTreeSet<String>>,
+    unanswered: &mut Vec<(String, String)>,
+    seen: &mut u64,
+    (round, own): (u64, u64),
+) {
+    for (name, content) in unanswered.clone() {
+        send_to(wire, &name, &content);
+    }
+    let mut number = 0;
+    loop {
+        while unanswered.len() < 40 && number < PRIVATE_COUNT_MAX {
+            let to = (own + 1 + number % (PUBLISHER_COUNT - 1)) % PUBLISHER_COUNT;
+            let (name, content) = (writer(to), format!("{own}-{round}-{number}"));
+            number += 1;
+            send_to(wire, &name, &content);
+            unanswered.push((name, content));
+        }
+        let Some(event) = wire.event() else { return };
+        match event["type"].as_str() {
+            Some("ack") => {
+                let id = text(&event["id"]);
+                unanswered.retain(|(_, content)| *content != id);
+                acknowledged.lock().expect("no panic").insert(id);
+            }
+            Some("message") => *seen = event["seq_id"].as_u64().expect("a number"),
+            Some("gap" | "error") => panic!("{event}"),
+            _ => {}
+        }
+    }
+}
+
+fn send_to(wire: &mut Wire, name: &str, content: &str) {
+    wire.say(&json!({"type": "message", "to": name, "content": content, "id": content}));
+}
+
+fn writer(own: u64) -> String {
+    format!("writer-{own}")
+}
+
+#[test]
+fn a_private_message_has_both_sides_after_kill_9() {
+    let folder = Folder::new("crash-private");
+    let acknowledged = Mutex::new(BTreeSet::new());
+    let mut unanswered: Vec<Vec<(String, String)>> = vec![Vec::new(); PUBLISHER_COUNT as usize];
+    let mut seen = [0; PUBLISHER_COUNT as usize];
+    for round in 0..rounds() {
+        let server = folder.serve(if round % 2 == 0 { 3 } else { 1 });
+        thread::scope(|scope| {
+            let (server, acknowledged) = (&server, &acknowledged);
+            // All names are held before anyone is written to.
+            let wires: Vec<Wire> = (0..PUBLISHER_COUNT)
+                .map(|own| {
+                    let since = seen[own as usize];
+                    Wire::open(server, &format!("{}&inbox_since={since}", writer(own)))
+                })
+                .collect();
+            for (own, (mut wire, (unanswered, seen))) in
+                (0..).zip(wires.into_iter().zip(unanswered.iter_mut().zip(&mut seen)))
+            {
+                scope.spawn(move || {
+                    write(&mut wire, acknowledged, unanswered, seen, (round, own));
+                });
+            }
+            let count = || acknowledged.lock().expect("no panic").len();
+            let before = count();
+            common::until("messages are acknowledged", || count() > before + 20);
+            thread::sleep(Duration::from_millis(round * 7919 % 50));
+            server.signal("KILL");
+        });
+    }
+    stop(folder.serve(1));
+    check_inboxes(&folder, &acknowledged.lock().expect("no panic"));
+}
+
+/// Everything that was acknowledged is in both inboxes, and everything else in both or in none.
+fn check_inboxes(folder: &Folder, acknowledged: &BTreeSet<String>) {
+    let sql =
+        "SELECT content, sum(inbox = recipient), sum(inbox = sender) FROM history GROUP BY content";
+    let rows = folder.query(sql);
+    let mut kept = BTreeSet::new();
+    for row in rows.chunks(3) {
+        let [content, theirs, own] = row else {
+            unreachable!()
+        };
+        assert_eq!((theirs.as_str(), own.as_str()), ("1", "1"), "{content}");
+        kept.insert(content.trim_matches('"').to_owned());
+    }
+    let lost: Vec<&String> = acknowledged.difference(&kept).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    let sql = "SELECT inbox FROM history GROUP BY inbox HAVING count(*) <> max(seq_id)";
+    assert_eq!(
+        folder.query(sql),
+        Vec::<String>::new(),
+        "inboxes with a gap"
+    );
+}
+
+fn rounds() -> u64 {
+    let rounds = std::env::var("ROOMCAST_CRASH_ROUNDS");
+    rounds.map_or(ROUND_COUNT, |text| text.parse().expect("a number"))
 }
 
 /// Everything that anyone knows is in the log, and the log has no gap and nothing twice.
