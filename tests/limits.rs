@@ -615,15 +615,15 @@ const TESTED: &[(&str, &str)] = &[
     ),
     (
         "UNCOMMITTED_BYTES_PER_CONNECTION_MAX",
-        "sim/scenes::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
+        "sim/scenes/disk::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
     ),
     (
         "UNCOMMITTED_BYTES_UNIT",
-        "sim/scenes::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
+        "sim/scenes/disk::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
     ),
     (
         "STORE_STALL_MS",
-        "sim/scenes::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
+        "sim/scenes/disk::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
     ),
     ("STORE_RETRY_MS", "not refused: a pause"),
     (
@@ -683,7 +683,10 @@ const TESTED: &[(&str, &str)] = &[
     ),
     ("TOKEN_COUNT_PER_TURN", "not refused: the share of one turn"),
     ("TOKEN_OBJECT_COUNT", "not refused: the share of one turn"),
-    ("SEND_COUNT_PER_TURN", "not refused: the share of one turn"),
+    (
+        "SEND_COUNT_PER_TURN",
+        "large_room::another_room_waits_for_one_slice_at_most",
+    ),
     (
         "ACCEPT_COUNT_PER_TURN",
         "not refused: the share of one turn",
