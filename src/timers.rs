@@ -8,6 +8,8 @@ pub const TICK_MS: u64 = 100;
 
 const SLOT_COUNT: usize = 1024;
 
+const WORD_COUNT: usize = SLOT_COUNT / u64::BITS as usize;
+
 /// A point in time in ticks of [`TICK_MS`] since the start of the process; lasts 13 years.
 pub type Tick = u32;
 
@@ -25,6 +27,8 @@ pub fn ticks(ms: u32) -> Tick {
 #[derive(Debug)]
 pub struct Wheel {
     slots: Vec<Vec<u32>>,
+    /// A bit for each slot: whether anything is in it. Each turn asks for the next one.
+    occupied: [u64; WORD_COUNT],
     /// Every slot up to this tick has fired.
     at: Tick,
     count: usize,
@@ -35,6 +39,7 @@ impl Wheel {
     pub fn new(now: Tick) -> Wheel {
         Wheel {
             slots: vec![Vec::new(); SLOT_COUNT],
+            occupied: [0; WORD_COUNT],
             at: now,
             count: 0,
         }
@@ -44,7 +49,9 @@ impl Wheel {
     /// passed. Returns the tick for which it is armed now.
     pub fn arm(&mut self, index: u32, tick: Tick) -> Tick {
         let tick = tick.clamp(self.at + 1, self.at + SLOT_COUNT as Tick - 1);
-        self.slots[tick as usize % SLOT_COUNT].push(index);
+        let slot = tick as usize % SLOT_COUNT;
+        self.slots[slot].push(index);
+        self.occupied[slot / 64] |= 1 << (slot % 64);
         self.count += 1;
         tick
     }
@@ -55,7 +62,9 @@ impl Wheel {
         let end = now.min(self.at.saturating_add(SLOT_COUNT as Tick));
         while self.at < end {
             self.at += 1;
-            let slot = &mut self.slots[self.at as usize % SLOT_COUNT];
+            let index = self.at as usize % SLOT_COUNT;
+            self.occupied[index / 64] &= !(1 << (index % 64));
+            let slot = &mut self.slots[index];
             self.count -= slot.len();
             fired.extend(slot.drain(..).map(|index| (index, self.at)));
             slot.shrink_to(64);
@@ -73,9 +82,19 @@ impl Wheel {
         if self.is_empty() {
             return None;
         }
-        (1..=SLOT_COUNT as Tick)
-            .map(|step| self.at + step)
-            .find(|tick| !self.slots[*tick as usize % SLOT_COUNT].is_empty())
+        let first = (self.at + 1) as usize % SLOT_COUNT;
+        // The word of the first slot comes twice: with what is from there on, and at last with what is before.
+        let mut from = u64::MAX << (first % 64);
+        for word in (first / 64..WORD_COUNT).chain(0..=first / 64) {
+            let bits = self.occupied[word] & from;
+            if bits != 0 {
+                let slot = word * 64 + bits.trailing_zeros() as usize;
+                let ahead = (slot + SLOT_COUNT - first) % SLOT_COUNT;
+                return Some(self.at + 1 + ahead as Tick);
+            }
+            from = u64::MAX;
+        }
+        None
     }
 }
 
@@ -119,6 +138,24 @@ mod tests {
             assert_eq!(fired, expected[..count], "after {sleep}");
             assert_eq!(wheel.is_empty(), count == 3);
             assert_eq!(wheel.arm(4, 1), 7 + sleep + 1);
+        }
+    }
+
+    #[test]
+    fn the_next_tick_is_the_first_of_those_armed() {
+        for at in (0..2_100).step_by(7) {
+            for ahead in [
+                1, 2, 23, 62, 63, 64, 65, 66, 127, 128, 500, 959, 960, 961, 1_022, 1_023,
+            ] {
+                let mut wheel = Wheel::new(at);
+                assert_eq!(wheel.next(), None);
+                wheel.arm(1, at + 1_023);
+                wheel.arm(2, at + ahead);
+                assert_eq!(wheel.next(), Some(at + ahead), "from {at}");
+                wheel.advance(at + ahead, &mut Vec::new());
+                let left = (ahead < 1_023).then_some(at + 1_023);
+                assert_eq!(wheel.next(), left, "from {at}, {ahead} later");
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ pub const BUDGETS: [Budget; 8] = [
             messages: 1,
         },
         repeats: (1_000, 6_000),
-        instructions_max: 1_670,
+        instructions_max: 1_460,
     },
     Budget {
         what: "append a frame of 250 B to a room's log",
