@@ -8,8 +8,8 @@ pub struct Caller {
     /// Where it comes from. `None` where that is not known yet, as behind a proxy that is about to say it: the
     /// connection counts in all, and for its address from [`Site::reseat`](crate::engine::Site::reseat) on.
     pub address: Option<IpAddr>,
-    /// Whether it can be told in plain HTTP that it is turned away. Not so with TLS, whose handshake would cost more
-    /// than the connection: there it is closed.
+    /// Whether it can be told in plain HTTP that it is turned away. With TLS that takes a handshake, which costs more
+    /// than the connection: there few are told.
     pub is_plain: bool,
 }
 

@@ -97,6 +97,9 @@ pub const ADMIN_ROW_COUNT_MAX: usize = 1_000;
 /// Connections over a bound that are told so by a `503` or `429` at the same time, on each shard; more are closed at
 /// once. Half of these places are for those that are too many of their address.
 pub const TURNED_AWAY_COUNT_MAX: u32 = 64;
+/// How many connections with TLS a shard tells in a second, in the long run, that all places are taken; more are closed
+/// before their handshake, which is what costs.
+pub const TOLD_OVER_TLS_COUNT_PER_S: u64 = 10;
 /// How long a connection over `connection_count_max` may take to ask for something, in milliseconds: `/healthz`,
 /// `/readyz` and `/metrics` are answered, and anything else, or nothing, gets `503`.
 pub const TURNED_AWAY_MS: u32 = 500;

@@ -17,13 +17,13 @@ transported!(
     rooms_in_all_are_bounded,
     names_in_all_are_bounded,
     names_of_an_address_are_bounded,
-);
-
-// With TLS who is too many is closed before the handshake, and told nothing.
-sharded!(
-    connections_over_the_limit_are_told,
     a_full_server_still_says_how_it_is,
     without_memory_nobody_is_taken,
+);
+
+// With TLS who is too many is mostly closed before the handshake, and told nothing: `tls/main.rs` has tests for that.
+sharded!(
+    connections_over_the_limit_are_told,
     connections_of_an_address_are_bounded,
     who_is_turned_away_and_sends_on_is_cut_off,
     handshakes_of_an_address_are_bounded,
@@ -531,6 +531,10 @@ const TESTED: &[(&str, &str)] = &[
     (
         "TURNED_AWAY_COUNT_MAX",
         "limits::connections_over_the_limit_are_told",
+    ),
+    (
+        "TOLD_OVER_TLS_COUNT_PER_S",
+        "tls/main::too_many_are_told_so_over_tls",
     ),
     (
         "TURNED_AWAY_MS",

@@ -4,9 +4,10 @@ use super::web::RETRY_AFTER_S;
 use super::{Engine, Now, Socket};
 use crate::callers::{Caller, Seat, TurnedAway};
 use crate::http::{Refusal, Route};
-use crate::limits::{TURNED_AWAY_COUNT_MAX, TURNED_AWAY_MS};
+use crate::limits::{TOLD_OVER_TLS_COUNT_PER_S, TURNED_AWAY_COUNT_MAX, TURNED_AWAY_MS};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer};
+use crate::rates::{Bucket, Rate};
 use crate::slots::Slot;
 use crate::timers::ticks;
 use std::net::IpAddr;
@@ -29,7 +30,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         };
         if let Err(denial) = seat {
             self.count(denial);
-            if !caller.is_plain || self.turned_away_count >= told_count_max(denial) {
+            if !self.may_tell(denial, caller, now.mono_ms) {
                 return;
             }
         }
@@ -100,6 +101,21 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.joins_from(address);
     }
 
+    /// Whether there is a place in which a connection can be told why it is turned away. Over TLS that takes a handshake,
+    /// so that few are told, and none of an address that asks for so many.
+    fn may_tell(&mut self, denial: TurnedAway, caller: Caller, mono_ms: u64) -> bool {
+        if self.turned_away_count >= told_count_max(denial) {
+            return false;
+        }
+        caller.is_plain
+            || match denial {
+                TurnedAway::Full | TurnedAway::Memory => self.told_over_tls.take(mono_ms),
+                TurnedAway::AddressFull
+                | TurnedAway::AddressHasty { .. }
+                | TurnedAway::Stopping => false,
+            }
+    }
+
     /// Tells a connection that there are too many. Where that is so of all together, it may ask for something first:
     /// how the server is can be asked at any time.
     fn turn_away(&mut self, slot: Slot, denial: TurnedAway) {
@@ -137,6 +153,16 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             TurnedAway::AddressFull => counters.address_full_total += 1,
             TurnedAway::AddressHasty { .. } => counters.address_hasty_total += 1,
         }
+    }
+}
+
+/// How often connections with TLS were told of late that there are too many.
+#[derive(Debug, Default)]
+pub(super) struct ToldOverTls(Bucket);
+
+impl ToldOverTls {
+    fn take(&mut self, mono_ms: u64) -> bool {
+        Rate::per_s(TOLD_OVER_TLS_COUNT_PER_S).is_none_or(|rate| self.0.take(rate, mono_ms).is_ok())
     }
 }
 

@@ -22,6 +22,7 @@ mod web;
 pub use crate::hub::{Now, Place, Restored};
 pub use crate::peer::{Received, Sent, Socket, Traffic};
 
+use self::arrive::ToldOverTls;
 use self::fan_out::Shared;
 use self::proxied::Proxied;
 use self::throttle::Throttle;
@@ -126,6 +127,7 @@ pub struct Engine<S: Socket, L> {
     to_flush: Vec<u32>,
     doomed: Vec<u32>,
     turned_away_count: u32,
+    told_over_tls: ToldOverTls,
     throttle: Throttle,
     /// What connections take of those that their addresses may have, where that is counted, by the peer's index.
     seats: HashMap<u32, Seat, HashKey>,
@@ -188,6 +190,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             to_flush: Vec::new(),
             doomed: Vec::new(),
             turned_away_count: 0,
+            told_over_tls: ToldOverTls::default(),
             is_draining: false,
             read_buffer: vec![0; READ_BYTES],
             gathered: Vec::new(),

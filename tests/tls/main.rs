@@ -9,7 +9,7 @@ mod openssl;
 mod pairs;
 
 use authority::{Authority, Folder};
-use common::{Client, Frame, Opcode, Server, Socket, Stream, json};
+use common::{Client, Frame, Opcode, Server, Socket, Stream, json, until};
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
@@ -162,12 +162,53 @@ fn sessions_are_resumed() {
 #[test]
 fn too_many_are_told_so_over_tls() {
     let (_authority, _folder, server) = ready(1, &["--max-connections", "2"]);
-    let members: Vec<Client> = (0..2).map(|_| Client::open(&server, "")).collect();
+    let mut members: Vec<Client> = (0..2).map(|_| Client::open(&server, "")).collect();
+    assert_eq!(server.get("/healthz").status, 200);
     for _ in 0..10 {
         let answer = server.http().response();
         assert_eq!(answer.status, 503);
+        assert!(answer.field("retry-after").is_some(), "{answer:?}");
     }
+    // Of a crowd some are told, and the others closed before a handshake: that is what would cost.
+    let before = server.metric("tls_handshakes_total");
+    let mut told = 0;
+    let mut crowd: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    for stream in crowd.drain(..) {
+        let mut http = common::Http::new(server.secure(stream));
+        if !http.is_ended() {
+            assert_eq!(http.response().status, 503);
+            told += 1;
+        }
+    }
+    assert!((1..200).contains(&told), "{told}");
+    members.iter_mut().for_each(Client::barrier);
     drop(members);
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", server.host());
+    until("there is room again", || {
+        let mut http = server.http();
+        http.send(&request);
+        !http.is_ended() && http.response().status == 200
+    });
+    let handshakes = server.metric("tls_handshakes_total") - before;
+    assert!(handshakes < told + 100, "{handshakes}");
+}
+
+#[test]
+fn who_is_too_many_of_an_address_is_closed_before_a_handshake() {
+    let flags = ["--connections-per-address-max=2", "--bounds-loopback"];
+    let (_authority, _folder, server) = ready(1, &flags);
+    let open = || server.secure(server.connect_from("127.0.0.2"));
+    let mut members: Vec<Client> = (0..2)
+        .map(|_| Client::on(Socket::open(open(), &server.host(), "/ws")))
+        .collect();
+    for _ in 0..50 {
+        assert!(common::Http::new(open()).is_ended());
+    }
+    members.iter_mut().for_each(Client::barrier);
+    server.metric_is("address_full_total", 50);
+    let handshakes = server.metric("tls_handshakes_total");
+    assert!(handshakes < 50, "{handshakes}");
+    server.metric_is("tls_failed_total", 0);
 }
 
 #[test]
@@ -209,7 +250,7 @@ fn readers_that_stop_are_closed_when_they_hold_too_much() {
         .collect();
     let mut reader = server.socket("/raw/r");
     let mut writer = server.socket("/raw/r");
-    common::until("readers that stopped are closed", || {
+    until("readers that stopped are closed", || {
         writer.send(Opcode::Binary, &[7; 60_000]);
         assert!(matches!(reader.message(), Frame::Binary(_)));
         server.metric("stalled_closed_total") > 0
