@@ -41,6 +41,7 @@ mod overview;
 mod pages;
 mod payers;
 mod permits;
+mod post;
 mod presence;
 mod publish;
 mod replica;
@@ -58,14 +59,15 @@ pub use stored::encode_gap;
 
 use self::payers::Payers;
 use self::permits::Permits;
+use self::post::Outbox;
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::hashing::HashKey;
-use crate::limits::{Limits, MAIL_BYTES_MAX};
+use crate::limits::Limits;
 use crate::log::{LogPort, Read, Request, Submission};
 use crate::mail::{Mail, Reserve};
 use crate::rights::Rights;
-use crate::room::{Connection, Fan, Key, Link, Opening, Role, Room, Rooms, Space};
+use crate::room::{Connection, Fan, Key, Link, Role, Room, Rooms, Space};
 use crate::rules::RoomRules;
 use crate::sanctions::Sanctions;
 use crate::slots::Slot;
@@ -92,15 +94,6 @@ impl Now {
     pub fn tick(self) -> Tick {
         tick_at(self.mono_ms)
     }
-}
-
-/// Mail of one turn for one shard.
-#[derive(Debug, Default)]
-struct Outbox {
-    mail: Vec<Mail>,
-    bytes: usize,
-    /// Bytes that wait in the FIFO, as the shell last said.
-    backlog_bytes: usize,
 }
 
 /// Where a hub stands among the shards of its process.
@@ -262,152 +255,6 @@ impl Hub {
         }
         self.ask_reads(log);
         self.look_at(log);
-    }
-
-    /// Mail of this turn for another shard.
-    pub fn outgoing(&mut self, to: u16) -> Vec<Mail> {
-        let Some(outbox) = self.outboxes.get_mut(usize::from(to)) else {
-            return Vec::new();
-        };
-        outbox.bytes = 0;
-        std::mem::take(&mut outbox.mail)
-    }
-
-    /// How much mail waits in the FIFO to another shard.
-    pub fn backlog(&mut self, to: u16, bytes: usize) {
-        if let Some(outbox) = self.outboxes.get_mut(usize::from(to)) {
-            outbox.backlog_bytes = bytes;
-        }
-    }
-
-    /// Whether mail to a shard has to wait.
-    fn is_full(&self, to: u16) -> bool {
-        self.outboxes
-            .get(usize::from(to))
-            .is_some_and(|outbox| outbox.bytes + outbox.backlog_bytes > MAIL_BYTES_MAX)
-    }
-
-    /// The shard that a name belongs to.
-    fn home_of(&self, space: Space, name: &str) -> u16 {
-        HashKey::shard(Key::hash(space, name, self.hash_key), self.place.count)
-    }
-
-    fn post(&mut self, to: u16, mail: Mail) {
-        if to == self.place.shard {
-            self.local.push_back(mail);
-        } else if let Some(outbox) = self.outboxes.get_mut(usize::from(to)) {
-            outbox.bytes += mail.bytes();
-            outbox.mail.push(mail);
-        }
-    }
-
-    /// Posts a command to the home of its room.
-    fn post_home(&mut self, room: &Key, mail: Mail) {
-        let home = self.home_of(room.space, &room.name);
-        self.post(home, mail);
-    }
-
-    /// Takes the mail that this shard wrote to itself.
-    fn settle(&mut self) {
-        while let Some(mail) = self.local.pop_front() {
-            self.deliver(self.place.shard, mail);
-        }
-    }
-
-    fn deliver(&mut self, from: u16, mail: Mail) {
-        if let Some(mail) = self.park(from, mail) {
-            self.apply(from, mail);
-        }
-    }
-
-    /// Sets mail aside for a room whose log is not open yet. Gives back what need not wait.
-    fn park(&mut self, from: u16, mail: Mail) -> Option<Mail> {
-        let room = match &mail {
-            // It must not overtake a claim that waits there.
-            Mail::Gone { name } => self.rooms.find(Space::Inbox, name, self.hash_key),
-            mail => mail.home_room().and_then(|key| self.find(key)),
-        };
-        match room {
-            Some(index) => self.park_in(index, from, mail),
-            None => Some(mail),
-        }
-    }
-
-    fn park_in(&mut self, index: u32, from: u16, mail: Mail) -> Option<Mail> {
-        match self
-            .rooms
-            .at_mut(index)
-            .and_then(Room::home_mut)
-            .map(|home| &mut home.opening)
-        {
-            Some(Opening::Asked(parked)) => {
-                parked.push((from, mail));
-                None
-            }
-            Some(Opening::Open) | None => Some(mail),
-        }
-    }
-
-    /// Sets mail aside for a room that it has made just now. It keeps its place before the mail behind it.
-    fn set_aside(&mut self, mail: Mail) {
-        let rest = self.park(self.place.shard, mail);
-        debug_assert!(rest.is_none(), "the room is not open yet");
-    }
-
-    fn apply(&mut self, from: u16, mail: Mail) {
-        match mail {
-            Mail::Claim { .. } => self.claim(mail),
-            Mail::Claimed {
-                to,
-                name,
-                outcome,
-                id,
-            } => self.claimed(to, &name, outcome, id.as_deref()),
-            Mail::Gone { name } => self.gone(from, &name),
-            Mail::Join { .. } => self.join_home(mail),
-            Mail::Joined {
-                room,
-                to,
-                outcome,
-                number,
-                id,
-            } => self.joined(&room, to, outcome, number, id.as_deref()),
-            Mail::Leave { room, user, to, id } => {
-                self.leave_home(from, &room, &user, to, id.as_deref());
-            }
-            Mail::Publish {
-                room,
-                from,
-                is_moderator,
-                letter,
-            } => self.publish_home(&room, from, is_moderator, &letter.draft()),
-            Mail::Copy {
-                room,
-                from,
-                dedupe,
-                letter,
-            } => self.copy_home(&room, from, dedupe, &letter),
-            Mail::Relay { room, from, frame } => self.relay_home(&room, from, &frame),
-            Mail::Signal { room, from, letter } => self.signal_home(&room, from, &letter.draft()),
-            Mail::History {
-                room,
-                from,
-                page,
-                id,
-            } => self.history_home(&room, from, page, id.as_deref()),
-            Mail::Who { room, from, id } => self.who_home(&room, from, id.as_deref()),
-            Mail::Moderate { room, asked, order } => self.moderate_home(&room, &asked, &order),
-            Mail::Delete { room, deletion } => self.delete_home(&room, deletion),
-            Mail::Erase { room, seq } => self.erase_in(&room, seq),
-            Mail::Remove { room, removal } => self.remove_from(&room, &removal),
-            Mail::Confirm { room, seq } => self.confirm_home(&room, seq),
-            Mail::Frames { room, epoch, batch } => self.follow(from, &room, epoch, &batch),
-            Mail::Took { room, bytes } => self.credited(from, &room, bytes),
-            Mail::Reply { to, frame, reserve } => {
-                self.clients.release(to, reserve);
-                self.effects.frame(to, &frame);
-            }
-        }
     }
 
     fn find(&self, key: &Key) -> Option<u32> {
