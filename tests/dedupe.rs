@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, seq, sharded, until};
+use common::{Client, Server, Value, json, seq, transported, until};
 
-sharded!(
+transported!(
     a_repetition_gets_the_first_ack,
     on_another_connection_too,
     in_flight_too,

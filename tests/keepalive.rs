@@ -3,13 +3,13 @@
 mod common;
 
 use common::{
-    Client, Frame, Opcode, Server, Socket, Value, fragment, json, masked, sharded, until,
+    Client, Frame, Opcode, Server, Socket, Value, fragment, json, masked, transported, until,
 };
 use roomcast::limits::STANDSTILL_MS;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-sharded!(
+transported!(
     pings_come_in_intervals,
     silence_for_two_intervals_closes,
     a_standstill_of_the_server_is_not_silence,
@@ -171,11 +171,10 @@ fn full_replies_and_a_dead_socket_close(shards: u16) {
     let mut deaf = server.client("deaf");
     deaf.join("r");
     let frame = masked(Opcode::Text, br#"{"type":"who","room_id":"r"}"#).repeat(500);
-    let stream = deaf.socket.stream();
-    stream
+    let writer = deaf.socket.stream_mut();
+    writer
         .set_write_timeout(Some(Duration::from_millis(200)))
         .expect("a socket");
-    let mut writer = stream;
     let mut sent = 0;
     while writer.write_all(&frame).is_ok() {
         sent += frame.len();

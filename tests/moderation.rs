@@ -4,12 +4,12 @@ mod common;
 #[path = "common/store.rs"]
 mod store;
 
-use common::{Client, Server, Value, json, sharded, until};
+use common::{Client, Server, Value, json, transported, until};
 use std::fs;
 use std::path::PathBuf;
 use store::{Folder, stop};
 
-sharded!(
+transported!(
     a_kicked_user_is_out_and_may_come_back,
     a_banned_user_stays_out_until_it_ends,
     a_muted_user_is_silent_until_it_ends,

@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::{Frame, Opcode, Server, json, sharded, until};
+use common::{Frame, Opcode, Server, json, transported, until};
 use std::time::{Duration, Instant};
 
-sharded!(
+transported!(
     messages_over_the_rate_are_refused_and_then_wait,
     bytes_over_the_rate_wait,
     whatever_is_sent_counts,

@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, program, run_to_end, sharded};
+use common::{Client, Server, Value, json, program, run_to_end, transported};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-sharded!(
+transported!(
     only_who_is_listed_comes_in,
     a_private_room_looks_like_none,
     only_who_may_write_writes,

@@ -5,11 +5,14 @@ mod common;
 mod store;
 
 use common::mint::{KeyFile, SECRET, Signer, key_file, now_s, sign, token, with_claims};
-use common::{Client, Frame, Opcode, Server, Socket, Value, json, masked, sharded, until, upgrade};
+use common::{
+    Client, Frame, Opcode, Server, Socket, Value, json, masked, sharded, transported, until,
+    upgrade,
+};
 use std::io::Write;
 use store::Folder;
 
-sharded!(
+transported!(
     a_token_comes_by_field_by_message_or_as_a_subprotocol,
     each_algorithm_is_taken,
     without_a_token_nobody_gets_in,
@@ -17,7 +20,6 @@ sharded!(
     the_name_is_the_tokens,
     a_hello_may_follow_the_token_of_an_upgrade,
     frames_wait_for_the_token,
-    a_token_is_refreshed,
     a_refresh_that_fails_changes_nothing,
     an_expiry_warns_and_closes,
     relays_and_echoes_want_tokens,
@@ -26,6 +28,9 @@ sharded!(
     many_tokens_at_once_are_all_checked,
     secrets_are_shown_nowhere,
 );
+
+// Its time is the token's, however clients are connected.
+sharded!(a_token_is_refreshed);
 
 /// A server that wants tokens made with [`SECRET`], with these flags as well.
 fn with_tokens(shards: u16, flags: &[&str]) -> (Server, KeyFile) {
@@ -84,7 +89,7 @@ fn a_token_comes_by_field_by_message_or_as_a_subprotocol(shards: u16) {
     let token = token("ann", 1000);
     let by_field = server.socket_of("/ws", &token);
     let (by_other_case, _) = Socket::open_with(
-        server.connect(),
+        server.stream(),
         &server.host(),
         "/ws",
         &format!("authorization: bEARER   {token}\r\n"),
@@ -97,7 +102,7 @@ fn a_token_comes_by_field_by_message_or_as_a_subprotocol(shards: u16) {
         format!("Sec-WebSocket-Protocol: roomcast.v1, roomcast.token.{token}\r\n"),
         format!("Sec-WebSocket-Protocol: roomcast.token.{token},roomcast.v1\r\n"),
     ] {
-        let (socket, head) = Socket::open_with(server.connect(), &server.host(), "/ws", &lines);
+        let (socket, head) = Socket::open_with(server.stream(), &server.host(), "/ws", &lines);
         assert!(
             head.contains("Sec-WebSocket-Protocol: roomcast.v1\r\n"),
             "{head}"
@@ -161,7 +166,7 @@ fn without_a_token_nobody_gets_in(shards: u16) {
     }
     // Other ways to say who one is are none here; a token in the URL is not looked for.
     let (mut socket, _) = Socket::open_with(
-        server.connect(),
+        server.stream(),
         &server.host(),
         &format!("/ws?token={}", token("ann", 100)),
         "Authorization: Basic YW5uOnNlY3JldA==\r\n",
@@ -300,7 +305,7 @@ fn frames_wait_for_the_token(shards: u16) {
         let text = format!("{hello}{join}{message}");
         by_message.extend(masked(Opcode::Text, text.as_bytes()));
         for bytes in [by_field, by_message] {
-            let mut stream = server.connect();
+            let mut stream = server.stream();
             stream.write_all(&bytes).expect("the server reads");
             let mut client = Client::on(Socket::upgraded(stream));
             assert_eq!(client.user, user);
@@ -424,7 +429,7 @@ fn relays_and_echoes_want_tokens(shards: u16) {
         "Sec-WebSocket-Protocol: roomcast.token.{}\r\n",
         token("bob", 2)
     );
-    let (mut bob, head) = Socket::open_with(server.connect(), &server.host(), "/raw/r", &line);
+    let (mut bob, head) = Socket::open_with(server.stream(), &server.host(), "/raw/r", &line);
     assert!(!head.contains("Sec-WebSocket-Protocol"), "{head}");
     until("both are in", || {
         ann.send_text("hello");
@@ -531,7 +536,7 @@ fn many_tokens_at_once_are_all_checked(shards: u16) {
     }
     server.metric_is("tokens_checked_total", COUNT as u64 + 1);
     // The same by requests, of which many wait for their turn.
-    let mut streams: Vec<_> = (0..COUNT).map(|_| server.connect()).collect();
+    let mut streams: Vec<_> = (0..COUNT).map(|_| server.stream()).collect();
     for (number, stream) in streams.iter_mut().enumerate() {
         let line = format!(
             "Authorization: Bearer {}\r\n",

@@ -35,9 +35,7 @@ impl Server {
             .args(FLAGS)
             .args(["--shards", &shards.to_string()])
             .args(flags);
-        if tls::is_wanted() {
-            command.arg("--tls-self-signed");
-        }
+        tls::ask(&mut command);
         Server::run(command)
     }
 

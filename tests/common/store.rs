@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this module")]
 
-use super::common::{Server, program};
+use super::common::{Server, program, tls};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
@@ -47,6 +47,7 @@ impl Folder {
         let mut command = program();
         command.args(["--listen", "127.0.0.1:0", "--shards", &shards.to_string()]);
         command.arg("--data").arg(self.path()).args(flags);
+        tls::ask(&mut command);
         command
     }
 

@@ -5,6 +5,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use std::cell::Cell;
+use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
 thread_local! {
@@ -18,9 +19,11 @@ pub fn over_tls(test: impl FnOnce()) {
     IS_WANTED.set(false);
 }
 
-/// Whether servers of this test speak TLS.
-pub fn is_wanted() -> bool {
-    IS_WANTED.get()
+/// Lets the server of this command speak TLS, where this test's servers do.
+pub fn ask(command: &mut Command) {
+    if IS_WANTED.get() {
+        command.arg("--tls-self-signed");
+    }
 }
 
 /// The name under which clients ask for the server.
