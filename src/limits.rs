@@ -210,7 +210,7 @@ pub const READ_QUEUE_COUNT_MAX: usize = 16 * 1024;
 /// Memory for pages of the database, in bytes for each of its two connections.
 pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// New pages in the write-ahead log at which they are brought into the database.
-pub const CHECKPOINT_PAGE_COUNT: u32 = 1024;
+pub const CHECKPOINT_PAGE_COUNT: u32 = 256;
 /// Pages in the write-ahead log at which it is to begin anew.
 pub const WAL_PAGE_COUNT: u32 = 8192;
 /// Ids of messages that are remembered in memory before they are sorted into the database; twice as many while they are.

@@ -11,10 +11,14 @@
 use crate::limits::{CHECKPOINT_PAGE_COUNT, WAL_PAGE_COUNT};
 use crate::log::TableError;
 use rusqlite::Connection;
+use rustix::process::setpriority_process;
 use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+
+/// How far the thread stands back where it shares a core: copying pages is in nobody's way.
+const NICENESS: i32 = 10;
 
 thread_local! {
     /// Pages in the log behind the last commit of this thread.
@@ -71,7 +75,10 @@ impl Checkpoints {
         let at = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("checkpoints".into())
-            .spawn(move || at.run(&beside))?;
+            .spawn(move || {
+                step_back();
+                at.run(&beside);
+            })?;
         // It takes the place of SQLite's own.
         committer.wal_hook(Some(|_, pages| {
             PAGE_COUNT.set(u32::try_from(pages).unwrap_or(0));
@@ -181,6 +188,13 @@ impl Shared {
 
     fn wait<'a>(&self, pass: MutexGuard<'a, Pass>) -> MutexGuard<'a, Pass> {
         self.bell.wait(pass).unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets the other threads of the process go first. On Linux the priority of this thread alone is meant.
+fn step_back() {
+    if let Err(error) = setpriority_process(None, NICENESS) {
+        log::debug!("checkpoints keep their priority: {error}");
     }
 }
 
