@@ -76,7 +76,8 @@
 //! * **A member far behind reads from the disk**, a chunk at a time, which waits with its own replies but does not count
 //!   as one. It goes back to memory where the tail begins.
 //! * **Both sides of a private message** are kept in two transactions, of which the first notes that the second is owed:
-//!   the sender's inbox may live on another shard, and what is owed is kept at the next start before anything is served.
+//!   the sender's inbox may live on another shard, and what is owed is kept at the next start before anything is served,
+//!   or, where a disk failed in between, as soon as it has recovered ([`mod@log`] has every case).
 //! * **The data folder leaves 10 % of its volume free, but at most 1 GiB**: a tenth of a large disk is no small thing.
 //! * **A tombstone fills the place of its message.** It is padded to the message's length, so that a deletion moves no
 //!   position; who stands inside the frame is sent the rest of it with its own replies. It reaches the other shards in the

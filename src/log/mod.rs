@@ -13,6 +13,26 @@
 //! | `read` | stretches of a log that memory does not have any more |
 //! | `dedupe` | the ids that a log without a table remembers |
 //! | `memory` | the service of a shard without a disk |
+//!
+//! # Both sides of a private message
+//!
+//! The recipient's inbox and the sender's may be at home on two shards, and a log moves only as its home asks. So the
+//! message is kept in one transaction, which notes that the sender's copy is owed ([`Copy::Owed`](enum@Copy)), and the
+//! copy in a later one, which takes the note away ([`Copy::Settles`](enum@Copy)). Neither side is there alone for good:
+//!
+//! | between the two | what follows |
+//! |---|---|
+//! | the process ends | [`LogService::start`] keeps the copy before anybody is served |
+//! | the disk refuses the second (it is full, it fails) | [`LogService::recover`] keeps the copy before anything else is kept, and tells the shards |
+//! | the second fails, and is kept nevertheless | there is no note any more; the shard is told what it missed |
+//! | the copy comes late, or again | its key names the message, so it meets the first |
+//! | the sender's name changes hands | the note goes with the inbox |
+//!
+//! Where the first is refused nothing is owed, and the sender is told that the outcome is unknown; where it is kept
+//! nevertheless, so is its note, and the copy is kept when the message is sent again, or by the recovery. That leaves an
+//! empty inbox which no shard has open as it is: its home would not ask for it. There the note waits for the next
+//! repetition, or for the next start. The `ack` follows the first. The sender's other
+//! connections see the copy one transaction later; who reads the database in between sees the note.
 
 mod dedupe;
 mod memory;

@@ -2,14 +2,13 @@
 
 use super::dedupe::Dedupe;
 use super::{
-    Answers, Append, Copy, Entry, Head, Opened, Outcome, Owed, Request, Span, Submission,
-    Submitted, Table, TableError,
+    Answers, Append, Copy, Entry, Head, Opened, Outcome, Request, Submission, Submitted, Table,
+    TableError,
 };
 use crate::hashing::HashKey;
-use crate::room::{Connection, Key, Space};
+use crate::room::{Key, Space};
 use crate::slots::Slot;
 use hashbrown::HashMap;
-use std::sync::Arc;
 
 /// A log as the service is asked for it: the shard, and what it calls the log.
 type Place = (u16, Slot);
@@ -83,16 +82,7 @@ impl<T: Table> LogService<T> {
     ///
     /// The table failed; nothing else may be done with the service.
     pub fn start(&mut self) -> Result<(), TableError> {
-        let owed = self.table.owed()?;
-        if owed.is_empty() {
-            return Ok(());
-        }
-        self.table.begin()?;
-        for owed in owed {
-            self.keep_owed(&owed)?;
-        }
-        self.undo.clear();
-        self.table.commit()
+        self.keep_all_owed()
     }
 
     /// Does everything that a batch of submissions asks, in order and in one transaction. Where the table fails, all
@@ -139,30 +129,6 @@ impl<T: Table> LogService<T> {
             Health::Well => None,
             Health::Failed { error, .. } => Some(error),
         }
-    }
-
-    /// Brings a table that has failed back: heads are read again, and what turns out to be kept after all is told to
-    /// the shards before anything else.
-    ///
-    /// # Errors
-    ///
-    /// It fails still.
-    pub fn recover(&mut self) -> Result<Vec<(u16, Answers)>, TableError> {
-        let mut unknown = Vec::new();
-        let Health::Failed { suspects, .. } = &self.health else {
-            return Ok(unknown);
-        };
-        let mut suspects = suspects.clone();
-        suspects.sort_unstable_by_key(|(shard, slot)| (*shard, slot.to_u64()));
-        suspects.dedup();
-        self.table.recover()?;
-        for place in suspects {
-            if let Some(answers) = self.catch_up(place)? {
-                unknown.push((place.0, answers));
-            }
-        }
-        self.health = Health::Well;
-        Ok(unknown)
     }
 
     /// Something failed that is not a batch: the table is to recover before anything else is kept.
@@ -263,12 +229,21 @@ impl<T: Table> LogService<T> {
         if is_kept && self.is_unknown(key) {
             return Outcome::Refused;
         }
+        let opened = self.look_into(place, key, hint, is_kept);
+        opened.map_or(Outcome::Refused, Outcome::Opened)
+    }
+
+    /// Opens a log where the table says that it stands.
+    fn look_into(
+        &mut self,
+        place: Place,
+        key: &Key,
+        hint: Head,
+        is_kept: bool,
+    ) -> Result<Opened, TableError> {
         let known = match is_kept {
-            true => self.table.open(key),
-            false => Ok(None),
-        };
-        let Ok(known) = known else {
-            return Outcome::Refused;
+            true => self.table.open(key)?,
+            false => None,
         };
         let epoch = match key.space {
             Space::Chat if is_kept => self.table.epoch(),
@@ -283,7 +258,7 @@ impl<T: Table> LogService<T> {
             ids: (!is_kept).then(|| Dedupe::new(self.hash_key)),
         };
         self.logs.insert(place, log);
-        Outcome::Opened(opened)
+        Ok(opened)
     }
 
     fn append(
@@ -368,14 +343,6 @@ impl<T: Table> LogService<T> {
         Ok(Outcome::Kept { seq, unix_ms })
     }
 
-    /// Whether a failed transaction has moved a log: where it stands is not known before the recovery.
-    fn is_unknown(&self, key: &Key) -> bool {
-        match &self.health {
-            Health::Well => false,
-            Health::Failed { unknown, .. } => unknown.binary_search(key).is_ok(),
-        }
-    }
-
     /// The same answers where everything is refused that would be in the failed transaction, or was read from it.
     fn refused(&self, shard: u16, mut answers: Answers) -> Answers {
         for (request, outcome) in answers
@@ -398,75 +365,6 @@ impl<T: Table> LogService<T> {
             }
         }
         answers
-    }
-
-    /// What the table keeps of a log beyond what its shard was told: a commit that failed may have been kept.
-    fn catch_up(&mut self, place: Place) -> Result<Option<Answers>, TableError> {
-        let Some(log) = self.logs.get_mut(&place) else {
-            return Ok(None);
-        };
-        let Some(opened) = self.table.open(&log.key)? else {
-            return Ok(None);
-        };
-        if opened.head.epoch == log.head.epoch && opened.head.seq < log.head.seq {
-            return Err(TableError(format!(
-                "{:?} ends at {} where {} was acknowledged",
-                log.key, opened.head.seq, log.head.seq
-            )));
-        }
-        let span = Span {
-            after: log.head.seq,
-            until: opened.head.seq,
-            newest_first: false,
-        };
-        let (mut submission, mut outcomes) = (Submission::default(), Vec::new());
-        self.table.read(&log.key, span, &mut |entry| {
-            let from = (Connection::NONE, entry.client);
-            submission.append(place.1, from, entry.dedupe, true, &entry.draft);
-            outcomes.push(Outcome::Kept {
-                seq: entry.seq,
-                unix_ms: entry.unix_ms,
-            });
-            true
-        })?;
-        (log.head, log.last_ms) = (opened.head, opened.unix_ms.max(log.last_ms));
-        let is_known = outcomes.is_empty();
-        Ok((!is_known).then(|| unasked(submission, outcomes)))
-    }
-
-    /// Keeps one copy of a private message, within the transaction.
-    fn keep_owed(&mut self, owed: &Owed) -> Result<(), TableError> {
-        let span = Span {
-            after: owed.seq - 1,
-            until: owed.seq,
-            newest_first: false,
-        };
-        let mut message = None;
-        let mut submission = Submission::default();
-        self.table.read(&owed.key, span, &mut |entry| {
-            let from = (Connection::NONE, entry.client);
-            submission.append(NOWHERE.1, from, Some(owed.dedupe), true, &entry.draft);
-            message = Some((Arc::<str>::from(entry.draft.sender), entry.unix_ms));
-            false
-        })?;
-        let Some((sender, unix_ms)) = message else {
-            return self.table.settle(owed.dedupe);
-        };
-        if !self.table.is_claimed(&sender)? {
-            return self.table.settle(owed.dedupe);
-        }
-        let (space, hint) = (Space::Inbox, Head { epoch: 0, seq: 0 });
-        let key = Key {
-            space,
-            name: sender,
-        };
-        let opened = self.open(NOWHERE, &key, hint, true);
-        debug_assert_ne!(opened, Outcome::Refused);
-        if let Some(Request::Append(append)) = submission.requests.first() {
-            self.keep(NOWHERE, append, submission.draft(append), unix_ms)?;
-        }
-        self.logs.remove(&NOWHERE);
-        Ok(())
     }
 }
 
@@ -498,5 +396,6 @@ fn unasked(submission: Submission, outcomes: Vec<Outcome>) -> Answers {
     }
 }
 
+mod recovery;
 #[cfg(test)]
 mod tests;

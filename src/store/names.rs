@@ -79,7 +79,8 @@ impl SqliteTable {
         Ok(())
     }
 
-    /// The inbox of a name that changes hands. Its messages are removed in the background.
+    /// The inbox of a name that changes hands. Its messages are removed in the background, and what is still owed to it
+    /// is not for the next owner.
     fn drop_inbox(&mut self, name: &Arc<str>) -> rusqlite::Result<()> {
         self.forget_place(&Key {
             space: Space::Inbox,
@@ -88,6 +89,67 @@ impl SqliteTable {
         let sql =
             "UPDATE logs SET space = 'dropped', name = id WHERE space = 'inbox' AND name = ?1";
         self.connection.prepare_cached(sql)?.execute([&**name])?;
+        let sql = "DELETE FROM copies WHERE EXISTS (SELECT 1 FROM messages AS m
+                   WHERE m.log_id = copies.log_id AND m.seq_id = copies.seq_id AND m.sender = ?1)";
+        self.connection.prepare_cached(sql)?.execute([&**name])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::log::{Copy, Draft, Entry, Note, Table, What};
+    use crate::room::{Key, Space};
+    use crate::store::{Plan, Retention, open};
+
+    #[test]
+    fn what_is_owed_to_a_name_goes_with_it() {
+        let folder = std::env::temp_dir().join(format!("roomcast-owed-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let plan = Plan {
+            folder: folder.clone(),
+            retention: Retention::default(),
+            is_new_epoch: false,
+            seed: [7; 32],
+        };
+        let mut opened = open(plan).expect("a store");
+        let table = opened.table();
+        let entry = |seq, sender| Entry {
+            seq,
+            unix_ms: 1,
+            dedupe: None,
+            client: 0,
+            copy: Copy::Owed(u128::from(seq)),
+            draft: Draft {
+                what: What::Message,
+                sender,
+                to: Some("bob"),
+                id: None,
+                content: "1",
+                metadata: None,
+            },
+        };
+        let bobs = Key {
+            space: Space::Inbox,
+            name: "bob".into(),
+        };
+        table.begin().expect("a transaction");
+        for (seq, sender) in [(1, "ann"), (2, "eve")] {
+            table.append(&bobs, 1, &entry(seq, sender)).expect("kept");
+        }
+        table.commit().expect("kept");
+        table.begin().expect("a transaction");
+        let name = "ann".into();
+        table.note(&Note::Release { name }).expect("kept");
+        table.commit().expect("kept");
+        let owed: Vec<u64> = table
+            .owed()
+            .expect("read")
+            .iter()
+            .map(|owed| owed.seq)
+            .collect();
+        assert_eq!(owed, [2]);
+        opened.close().expect("in good order");
+        let _ = std::fs::remove_dir_all(&folder);
     }
 }

@@ -275,7 +275,11 @@ impl Disk {
             return false;
         }
         match self.service.recover() {
-            Ok(unknown) => self.desk.answer(unknown),
+            Ok(unknown) => {
+                // What the recovery itself has committed is on the disk before anybody hears of it.
+                self.table().sync();
+                self.desk.answer(unknown);
+            }
             Err(_) => self.retry_at_ms = now_ms + u64::from(STORE_RETRY_MS),
         }
         true

@@ -425,6 +425,16 @@ impl Image {
         }
     }
 
+    /// The inbox of a name that changes hands, and what is owed to it.
+    fn drop_inbox(&mut self, name: &Arc<str>) {
+        self.logs.remove(&inbox(name));
+        let logs = &self.logs;
+        self.copies.retain(|_, (key, seq)| {
+            let message = logs.get(key).and_then(|log| log.entries.get(seq));
+            message.is_none_or(|stored| *stored.sender != **name)
+        });
+    }
+
     fn note(&mut self, note: Note) {
         match note {
             Note::Claim {
@@ -433,7 +443,7 @@ impl Image {
                 epoch,
                 address,
             } => {
-                self.logs.remove(&inbox(&name));
+                self.drop_inbox(&name);
                 let user = StoredUser {
                     secret,
                     epoch,
@@ -448,7 +458,7 @@ impl Image {
                 }
             }
             Note::Release { name } => {
-                self.logs.remove(&inbox(&name));
+                self.drop_inbox(&name);
                 self.users.remove(&name);
             }
             Note::Confirm { name, seq } => {

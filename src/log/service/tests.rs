@@ -1,5 +1,6 @@
-use super::super::{Draft, First, Note, Reader, What};
+use super::super::{Draft, First, Note, Owed, Reader, Span, What};
 use super::*;
+use crate::room::Connection;
 
 const LOG: Slot = Slot {
     index: 1,
@@ -423,5 +424,53 @@ fn a_copy_that_is_owed_is_kept_at_the_next_start() {
             .collect();
         assert_eq!(copies.len(), 1);
         assert_eq!(copies[0].to.as_deref(), Some("bob"));
+    }
+}
+
+/// The disk fails under the copy, and fails again under what recovers it.
+#[test]
+fn a_copy_that_is_refused_is_kept_and_told_once_the_table_recovers() {
+    let anns = Slot {
+        index: 2,
+        generation: 1,
+    };
+    for (fate, again) in [
+        (Fate::Lost, Fate::Good),
+        (Fate::Kept, Fate::Good),
+        (Fate::Lost, Fate::Lost),
+        (Fate::Lost, Fate::Kept),
+    ] {
+        let mut service = LogService::new(Shelf::default(), KEY);
+        service.table_mut().names.push("ann".into());
+        open(&mut service, LOG, key(Space::Inbox, "bob"));
+        open(&mut service, anns, key(Space::Inbox, "ann"));
+        let mut submission = Submission::default();
+        let (from, message) = ((Connection::NONE, 0), draft("ann", Some("bob")));
+        submission.append(LOG, from, None, false, &message);
+        assert_eq!(outcomes(&mut service, submission, 100), [kept(1, 100)]);
+        service.table_mut().fate = fate;
+        let mut copy = Submission::default();
+        let dedupe = Some(copy_key(KEY, "bob", 9, 1));
+        copy.append(anns, from, dedupe, true, &message);
+        assert_eq!(
+            outcomes(&mut service, copy.clone(), 200),
+            [Outcome::Refused]
+        );
+        service.table_mut().fate = again;
+        if again != Fate::Good {
+            assert!(service.recover().is_err());
+            let opened = open(&mut service, anns, key(Space::Inbox, "ann"));
+            assert_eq!(opened, Outcome::Refused, "{again:?}: nobody knows it now");
+        }
+        let told = service.recover().unwrap();
+        let outcomes_told: Vec<_> = told.iter().flat_map(|(_, told)| &told.outcomes).collect();
+        assert!(
+            matches!(outcomes_told[..], [Outcome::Kept { seq: 1, .. }]),
+            "{fate:?}, {again:?}: {told:?}"
+        );
+        assert_eq!(service.table_mut().copies, []);
+        let [Outcome::Met { seq: 1, .. }] = outcomes(&mut service, copy, 300)[..] else {
+            panic!("{fate:?}: it is there once");
+        };
     }
 }

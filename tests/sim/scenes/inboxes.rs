@@ -167,3 +167,43 @@ fn an_inbox_whose_first_message_was_refused_but_kept_is_pushed_from_there() {
     }
     assert!(kept_count > 0 && kept_count < 16, "{kept_count} were kept");
 }
+
+#[test]
+fn a_copy_that_a_failing_disk_refuses_is_there_once_it_has_recovered() {
+    let failing = DiskFaults {
+        commits: 1000,
+        recoveries: 1000,
+        ..DiskFaults::default()
+    };
+    let mut owed_count = 0;
+    for (shard, turns) in (0..32).map(|case| (case % 2, case / 2)) {
+        let seed = turns as u64;
+        let mut stage = Stage::on_disk(2, Limits::default(), DiskFaults::default(), seed);
+        let ann = stage.enter(shard, "/ws?user=ann&session=the-secret-of-ann");
+        let beside = stage.enter(0, "/ws?user=ann&session=the-secret-of-ann");
+        let bob = stage.enter(1, "/ws?user=bob&session=the-secret-of-bob");
+        for place in [ann, beside, bob] {
+            stage.told(place);
+        }
+        let text = br#"{"type":"message","to":"bob","content":1,"id":"1"}"#;
+        stage.put(ann, Opcode::Text, text);
+        stage.turns(turns);
+        stage.net.disk().set_faults(failing);
+        stage.wait(u64::from(STORE_RETRY_MS));
+        let is_acked = words(&stage.told(ann)).contains(&"ack");
+        let is_owed = stage.net.disk().table().durable().owed_count() > 0;
+        owed_count += u32::from(is_acked && is_owed);
+        stage.net.disk().set_faults(DiskFaults::default());
+        stage.wait(2 * u64::from(STORE_RETRY_MS));
+        let mut kept = numbers(&stage.told(beside));
+        assert!(!is_acked || kept == [1], "on shard {shard}, {turns} turns");
+        // Where it was not acknowledged, it is sent again.
+        stage.put(ann, Opcode::Text, text);
+        stage.rest();
+        kept.extend(numbers(&stage.told(beside)));
+        assert_eq!(numbers(&stage.told(bob)), [1]);
+        assert_eq!(kept, [1], "on shard {shard}, {turns} turns");
+        assert_eq!(stage.net.disk().table().durable().owed_count(), 0);
+    }
+    assert!(owed_count > 0, "the disk never failed between the two");
+}
