@@ -126,7 +126,7 @@ FROM messages AS m JOIN logs AS l ON l.id = m.log_id;
 ";
 
 /// Messages lie in the order in which they come, and ids are written together first and sorted later: a transaction
-/// over many logs writes few pages.
+/// over many logs writes few pages. Those of before stay log by log, as they are read: nothing has to be sorted.
 const BY_ARRIVAL: &str = "
 DROP VIEW history;
 
@@ -147,7 +147,7 @@ CREATE TABLE messages (
     UNIQUE (log_id, seq_id)
 ) STRICT;
 
-INSERT INTO messages SELECT * FROM messages_by_log ORDER BY unix_ms;
+INSERT INTO messages SELECT * FROM messages_by_log;
 
 DROP TABLE messages_by_log;
 
@@ -241,35 +241,100 @@ mod tests {
         assert!(connection.prepare("SELECT * FROM history").is_ok());
     }
 
-    #[test]
-    fn messages_of_the_first_version_are_there_in_the_next() {
+    /// What each version could hold, and the one before could not.
+    const ROWS: [&str; VERSION as usize] = [
+        "INSERT INTO logs VALUES (1, 'room', 'a', 2, 2, 0, 0, 6), (2, 'inbox', 'bob', 7, 1, 0, 1, 5);
+         INSERT INTO messages VALUES (1, 1, 4, 'ann', NULL, NULL, 0, '1', NULL),
+                                     (1, 2, 6, 'ann', NULL, 'x', 0, '2', '{}'),
+                                     (2, 1, 5, 'ann', 'bob', NULL, 0, '3', NULL);
+         INSERT INTO ids VALUES (1, x'00000000000000000000000000000007', 2, 6);
+         INSERT INTO users VALUES ('bob', x'01', 7, NULL, 0);
+         INSERT INTO copies VALUES (zeroblob(16), 2, 1);",
+        "INSERT INTO sanctions VALUES ('a', 'eve', 'mute', NULL, NULL, 'ann', 1);",
+        "UPDATE logs SET head = 3 WHERE id = 1;
+         UPDATE messages SET deleted = 1, content = 'null' WHERE log_id = 1 AND seq_id = 1;
+         INSERT INTO messages VALUES (1, 3, 7, 'ann', NULL, NULL, 0, 'null', NULL, 1, 0);",
+        "INSERT INTO new_ids VALUES (1, zeroblob(40));",
+    ];
+
+    /// A database as the version left it.
+    fn of_version(version: usize) -> Connection {
         let mut connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(FIRST).unwrap();
+        for (migration, rows) in MIGRATIONS.iter().zip(ROWS).take(version) {
+            connection.execute_batch(migration).unwrap();
+            connection.execute_batch(rows).unwrap();
+        }
         connection
-            .execute_batch(
-                "INSERT INTO meta VALUES ('epoch', 2);
-                 INSERT INTO logs VALUES (1, 'room', 'a', 2, 2, 0, 0, 6), (2, 'room', 'b', 2, 1, 0, 0, 5);
-                 INSERT INTO messages VALUES (1, 1, 4, 'ann', NULL, NULL, 0, '1', NULL),
-                                             (1, 2, 6, 'ann', NULL, 'x', 0, '2', '{}'),
-                                             (2, 1, 5, 'bob', NULL, NULL, 0, '3', NULL);",
-            )
+            .pragma_update(None, "user_version", version as u32)
             .unwrap();
-        connection.pragma_update(None, "user_version", 1).unwrap();
         connection
             .pragma_update(None, "application_id", APPLICATION)
             .unwrap();
-        migrate(&mut connection, &SEED).unwrap();
-        let mut rows = connection
-            .prepare("SELECT room, seq_id, content FROM history ORDER BY room, seq_id")
+        let transaction = connection.transaction().unwrap();
+        plant(&transaction, &SEED).unwrap();
+        transaction.commit().unwrap();
+        connection
+    }
+
+    fn text(connection: &Connection, sql: &str) -> String {
+        let first = |row: &rusqlite::Row<'_>| row.get::<_, Option<String>>(0);
+        let text = connection.query_row(sql, [], first).unwrap();
+        text.unwrap_or_default()
+    }
+
+    #[test]
+    fn a_database_of_any_version_becomes_one_of_this() {
+        let this = of_version(VERSION as usize);
+        let tables = "SELECT group_concat(sql, ';' ORDER BY name) FROM sqlite_schema";
+        for version in 1..=VERSION as usize {
+            let mut connection = of_version(version);
+            migrate(&mut connection, &Seed { epoch: 9, ..SEED }).unwrap();
+            assert_eq!(text(&connection, tables), text(&this, tables), "{version}");
+            let number: u32 = connection
+                .query_row("PRAGMA user_version", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(number, VERSION);
+            assert_eq!(text(&connection, "PRAGMA integrity_check"), "ok");
+            let history = "SELECT group_concat(coalesce(room, inbox) || seq_id || content, ' ' ORDER BY m.n)
+                           FROM (SELECT *, row_number() OVER (ORDER BY room, inbox, seq_id) AS n FROM history) AS m";
+            let expected = match version {
+                1 | 2 => "bob13 a11 a22",
+                _ => "bob13 a1null a22 a3null",
+            };
+            assert_eq!(text(&connection, history), expected, "{version}");
+            let id = "SELECT hex(key) || seq_id FROM ids WHERE log_id = 1";
+            assert_eq!(text(&connection, id), format!("{:032X}2", 7));
+            for (table, since) in [
+                ("users", 1),
+                ("copies", 1),
+                ("sanctions", 2),
+                ("new_ids", 4),
+            ] {
+                let count = format!("SELECT printf('%d', count(*)) FROM {table}");
+                let expected = usize::from(version >= since).to_string();
+                assert_eq!(text(&connection, &count), expected, "{table} of {version}");
+            }
+            let epoch = "SELECT printf('%d', value) FROM meta WHERE name = 'epoch'";
+            assert_eq!(text(&connection, epoch), "2", "it keeps its own");
+        }
+    }
+
+    #[test]
+    fn a_migration_that_fails_changes_nothing() {
+        let mut connection = of_version(1);
+        // Something is where it wants to put its own.
+        connection
+            .execute_batch("CREATE TABLE new_ids (x)")
             .unwrap();
-        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
-        let rows: Vec<(String, u32, String)> = rows.unwrap().map(Result::unwrap).collect();
-        let expected = [("a", 1, "1"), ("a", 2, "2"), ("b", 1, "3")];
-        assert!(
-            rows.iter()
-                .map(|(room, seq, content)| (room.as_str(), *seq, content.as_str()))
-                .eq(expected)
-        );
+        assert!(migrate(&mut connection, &SEED).is_err());
+        let version: u32 = connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(version, VERSION - 1, "those before it are whole");
+        connection.execute_batch("DROP TABLE new_ids").unwrap();
+        migrate(&mut connection, &SEED).unwrap();
+        let count = "SELECT printf('%d', count(*)) FROM history";
+        assert_eq!(text(&connection, count), "3");
     }
 
     #[test]

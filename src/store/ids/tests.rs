@@ -116,3 +116,34 @@ fn what_was_rolled_back_is_not_found() {
     keep(&mut ids, &connection, 3..5);
     all_are_found(&ids, &connection, 0..5);
 }
+
+#[test]
+fn a_backup_has_the_ids_wherever_they_are() {
+    let folder = std::env::temp_dir().join(format!("roomcast-ids-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = folder.join("db");
+    let mut connection = Connection::open(&file).expect("a file");
+    let seed = Seed {
+        id: 1,
+        epoch: 2,
+        id_key: (3, 4),
+    };
+    migrate(&mut connection, &seed).expect("a new database");
+    connection
+        .pragma_update(None, "synchronous", "off")
+        .expect("a setting");
+    let mut ids = Ids::default();
+    // Some are in the table, some are on their way, and some are new.
+    let end = NEW_ID_COUNT_MAX as u64 + 20 * BATCH_COUNT;
+    for start in (0..end).step_by(usize::try_from(BATCH_COUNT).expect("a few")) {
+        keep(&mut ids, &connection, start..start + BATCH_COUNT);
+    }
+    assert!(matches!(ids.moving, Moving::Ids(..)));
+    let copy = folder.join("copy");
+    crate::store::copy_to(&file, &copy).expect("a backup");
+    let copy = Connection::open(copy).expect("the backup");
+    let ids = Ids::load(&copy).expect("it is read");
+    all_are_found(&ids, &copy, (0..end).step_by(4999));
+    let _ = std::fs::remove_dir_all(&folder);
+}
