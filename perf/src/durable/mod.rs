@@ -56,7 +56,7 @@ const REPLAYED_COUNT: u32 = 10_000;
 pub fn run(plan: &Plan, is_durable: bool, rates: &mut Rates) -> io::Result<Figures> {
     let mut figures = Figures::default();
     if is_durable {
-        figures.add("disk_sync_ms", disk::sync_ms(&plan.folder)?);
+        disk::measure(&plan.folder, &mut figures)?;
     }
     let data = is_durable.then(|| plan.folder.join("data"));
     for room_count in [1, 100] {
