@@ -258,7 +258,7 @@ pub struct Limits {
     pub presence_events_max: u32,
     /// Claimed names in all, per server; each shard takes its part.
     pub name_count_max: u32,
-    /// Claimed names per client address; each shard takes its part.
+    /// Claimed names per client address (an IPv4 address, or an IPv6 /64); each shard takes its part.
     pub names_per_address_max: u32,
     /// Days for which a claimed name is held without a connection.
     pub name_hold_days: u32,

@@ -140,6 +140,10 @@ fn all_logs_together_are_bounded(shards: u16) {
         messages.last().map(|message| &message["seq_id"]),
         Some(&json!(10))
     );
+    // What is oldest went first, wherever its room is.
+    let page = ann.ask(json!({"type": "history", "room_id": "room 0"}), "history");
+    let left = page["messages"].as_array().expect("an array").len();
+    assert!(left < messages.len(), "{left} of the oldest room");
 }
 
 fn signals_have_a_budget(shards: u16) {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Server, Socket, Value, json, sharded, transported, until, upgrade};
+use common::{Http, Server, Socket, Value, json, sharded, transported, until, upgrade};
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 transported!(
     forwarded_addresses_of_trusted_proxies_count,
     a_header_names_the_client,
+    a_client_counts_where_the_proxy_says,
 );
 sharded!(
     forwarded_addresses_of_others_do_not,
@@ -142,6 +143,10 @@ fn a_header_names_the_client(shards: u16) {
     );
     assert!(is_named(&server, &binary_v4(8), ""));
     assert!(is_named(&server, &line("2001:db8::7"), ""));
+    use_up(&server, &line("2001:db8:7::1"), "");
+    let same = line("2001:db8:7::aaaa:bbbb:cccc:dddd");
+    assert!(!is_named(&server, &same, ""), "one /64 is one address");
+    assert!(is_named(&server, &line("2001:db8:7:1::1"), ""));
     // It is the client that is named, and nobody's word counts any further.
     let spoofed = "X-Forwarded-For: 192.0.2.99\r\n";
     assert!(!is_named(&server, &line("192.0.2.7"), spoofed));
@@ -156,6 +161,34 @@ fn a_header_names_the_client(shards: u16) {
     assert!(is_named(&server, &line("127.0.0.1"), chained));
     assert!(server.metric("proxied_total") >= 40);
     assert_eq!(server.metric("proxy_malformed_total"), 0);
+}
+
+fn a_client_counts_where_the_proxy_says(shards: u16) {
+    let flags = ["--connections-per-address-max=2", "--bounds-loopback"];
+    let server = Server::with(shards, &[&flags[..], &TRUSTED[2..]].concat());
+    // Of the proxy there may be any number.
+    let idle: Vec<_> = (0..10).map(|_| server.http()).collect();
+    let own: Vec<Socket> = (0..10).map(|_| server.socket("/echo")).collect();
+    let ask = |before: &[u8], lines: &str| {
+        let mut stream = server.connect();
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(before).expect("the server reads");
+        let mut http = Http::new(server.secure(stream));
+        http.send(upgrade(&server.host(), "/echo", lines));
+        (http.response().status, http)
+    };
+    let forwarded = "X-Forwarded-For: 192.0.2.7\r\n";
+    let (first, second) = (ask(b"", forwarded), ask(&line("192.0.2.7"), ""));
+    assert_eq!((first.0, second.0), (101, 101));
+    // Both ways name the same client, who has as many as it may.
+    assert_eq!(ask(b"", forwarded).0, 429);
+    assert_eq!(ask(&line("192.0.2.7"), "").0, 429);
+    assert_eq!(ask(b"", "X-Forwarded-For: 192.0.2.8\r\n").0, 101);
+    assert_eq!(ask(&line("192.0.2.9"), "").0, 101);
+    assert!(server.metric("address_full_total") >= 2);
+    drop(first);
+    until("there is room again", || ask(b"", forwarded).0 == 101);
+    drop((idle, own, second));
 }
 
 fn a_header_may_come_in_pieces(shards: u16) {

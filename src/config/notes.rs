@@ -1,7 +1,7 @@
 //! What an operator should know about settings that are right.
 
 use super::check::connection_count;
-use super::{Config, History, Machine, Pair, Tls};
+use super::{Auth, Config, History, Machine, Pair, Tls};
 
 /// One sentence each, for the start-up log.
 pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) -> Vec<String> {
@@ -30,7 +30,7 @@ pub fn notes(config: &Config, machine: Machine, unknown_variables: &[String]) ->
                 .to_owned(),
         );
     }
-    if config.room_rules.names_users() {
+    if config.auth == Auth::Guest && config.room_rules.names_users() {
         notes.push(
             "rules of rooms name users, and without accounts a name is whose it was first"
                 .to_owned(),

@@ -2,6 +2,7 @@
 
 use super::upkeep::FIRST_HOUR;
 use super::{Hub, shared};
+use crate::callers::network_of;
 use crate::log::{Head, Note, Outcome, Request};
 use crate::mail::{Granted, Mail, Proof};
 use crate::proto::Code;
@@ -274,7 +275,7 @@ impl Hub {
         address: Option<IpAddr>,
     ) -> Result<(), Code> {
         let share = |all: u32| all.div_ceil(u32::from(self.place.count)) as usize;
-        let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let address = claimant_of(address);
         let of_address = self.claims_by_address.get(&address).copied().unwrap_or(0) as usize;
         let is_own_choice = *proof != Proof::Token;
         if self.claims.len() >= share(self.limits.name_count_max)
@@ -288,7 +289,7 @@ impl Hub {
     }
 
     fn charge(&mut self, user: u32, address: Option<IpAddr>) {
-        let address = address.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+        let address = claimant_of(address);
         self.claims.insert(user, address);
         *self.claims_by_address.entry(address).or_insert(0) += 1;
     }
@@ -382,6 +383,11 @@ impl Hub {
             .and_then(|user| self.users.at(user));
         user.is_some_and(|user| user.claim != Claim::Mentioned)
     }
+}
+
+/// Whose names an address's claims are; those from nowhere have one claimant as well.
+fn claimant_of(address: Option<IpAddr>) -> IpAddr {
+    network_of(address.unwrap_or(IpAddr::from([0, 0, 0, 0])))
 }
 
 /// Whether a claim of a name that is held is the holder's.
