@@ -1,6 +1,7 @@
 //! A crowd of connections that mean no good, driven by one thread.
 
-use crate::common::{Opcode, PATIENCE, deflated, fragment, marked, masked, upgrade};
+use crate::common::{Opcode, PATIENCE, deflated, fragment, marked, masked, tls, upgrade};
+use rustls::ClientConnection;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -46,6 +47,10 @@ pub enum Attack {
     SlowHeaders,
     /// Pages of history that are asked for and not read, by members of the room.
     Deaf,
+    /// Messages to the room that everybody is in.
+    Room,
+    /// The first flight of a TLS handshake, and nothing more.
+    HalfHandshakes,
 }
 
 impl Attack {
@@ -70,6 +75,9 @@ impl Attack {
         Attack::Giant,
     ];
 
+    /// The same where TLS is spoken: nobody else gets as far.
+    pub const SIEGE_OF_TLS: &[Attack] = &[Attack::Connections, Attack::HalfHandshakes];
+
     /// The code of the close that it meets, if it does.
     fn close_code(self) -> Option<u16> {
         match self {
@@ -82,7 +90,9 @@ impl Attack {
             | Attack::Handshakes
             | Attack::Messages
             | Attack::SlowHeaders
-            | Attack::Deaf => None,
+            | Attack::Deaf
+            | Attack::Room
+            | Attack::HalfHandshakes => None,
         }
     }
 
@@ -116,6 +126,11 @@ impl Attack {
                 let message = br#"{"type":"message","room_id":"siege","content":"!"}"#;
                 ("/ws?room=siege", vec![], masked(Opcode::Text, message))
             }
+            Attack::Room => {
+                let message = br#"{"type":"message","room_id":"calm","content":"!"}"#;
+                ("/ws?room=calm", vec![], masked(Opcode::Text, message))
+            }
+            Attack::HalfHandshakes => ("", client_hello(), vec![]),
             Attack::SlowHeaders => ("", b"GET / HTTP/1.1\r\n".to_vec(), b"X".to_vec()),
             Attack::Deaf => {
                 let history = br#"{"type":"history","room_id":"calm","limit":500}"#;
@@ -136,7 +151,7 @@ impl Attack {
             first,
             again: again.repeat(times),
             read_bytes,
-            leaves: self == Attack::Handshakes,
+            leaves: matches!(self, Attack::Handshakes | Attack::HalfHandshakes),
         }
     }
 }
@@ -157,6 +172,8 @@ impl fmt::Display for Attack {
             Attack::Messages => "messages",
             Attack::SlowHeaders => "slow headers",
             Attack::Deaf => "slow readers",
+            Attack::Room => "messages to the same room",
+            Attack::HalfHandshakes => "half handshakes",
         })
     }
 }
@@ -372,6 +389,17 @@ impl Hostile {
     }
 }
 
+/// What a client of TLS says first.
+fn client_hello() -> Vec<u8> {
+    let connection = ClientConnection::new(tls::trusting(), tls::name());
+    let mut hello = Vec::new();
+    let mut connection = connection.expect("a configuration for TLS");
+    connection
+        .write_tls(&mut hello)
+        .expect("a vector takes all");
+    hello
+}
+
 impl Script {
     /// The upgrade, and what comes once behind it.
     fn request(&self, address: SocketAddr) -> Vec<u8> {
@@ -388,7 +416,9 @@ impl Count {
     /// Whether it was an attack at all.
     fn is_enough(&self, attack: Attack) -> bool {
         match (attack, attack.close_code()) {
-            (Attack::Connections | Attack::Handshakes, _) => self.opened > 500,
+            (Attack::Connections | Attack::Handshakes | Attack::HalfHandshakes, _) => {
+                self.opened > 500
+            }
             (_, Some(_)) => self.closed_as_due > 20,
             (_, None) => self.sent_bytes > 10_000,
         }

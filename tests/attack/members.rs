@@ -1,13 +1,14 @@
 //! A thousand members of a room who do nothing wrong, each read as soon as something comes, by one thread.
 
-use crate::common::{Client, Opcode, PATIENCE, Server, Socket, json, masked};
+use crate::common::{Client, Opcode, PATIENCE, Server, Socket, Stream, json, masked};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use std::io::{ErrorKind, Read, Write};
+use rustls::{ClientConnection, StreamOwned};
+use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 /// Time between two messages to the room.
-const PACE: Duration = Duration::from_millis(100);
+const PACE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 25 });
 /// Members that share an address.
 const MEMBERS_PER_ADDRESS: usize = 10;
 /// The room.
@@ -18,17 +19,23 @@ pub struct Members {
     poll: Poll,
     events: Events,
     members: Vec<Member>,
-    speaker: TcpStream,
+    speaker: Line,
     /// When each message was due, by its number.
     due: Vec<Instant>,
     delays: Vec<Duration>,
 }
 
 struct Member {
-    stream: TcpStream,
+    stream: Line,
     received: Vec<u8>,
     /// The number of the message that comes next.
     next: usize,
+}
+
+/// A connection that does not wait, with TLS or without.
+enum Line {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 /// How long deliveries took, in order of length.
@@ -42,7 +49,7 @@ impl Members {
             let (mut stream, received) = enter(server, number);
             let registry = poll.registry();
             registry
-                .register(&mut stream, Token(number), Interest::READABLE)
+                .register(stream.tcp(), Token(number), Interest::READABLE)
                 .expect("a poll");
             Member {
                 stream,
@@ -54,7 +61,7 @@ impl Members {
         let (mut speaker, _) = enter(server, count);
         let registry = poll.registry();
         registry
-            .register(&mut speaker, Token(count), Interest::READABLE)
+            .register(speaker.tcp(), Token(count), Interest::READABLE)
             .expect("a poll");
         Members {
             poll,
@@ -121,6 +128,42 @@ impl Members {
     }
 }
 
+impl From<Stream> for Line {
+    fn from(stream: Stream) -> Line {
+        match stream {
+            Stream::Plain(stream) => Line::Plain(TcpStream::from_std(stream)),
+            Stream::Tls(stream) => {
+                let StreamOwned { conn, sock, .. } = *stream;
+                let below = TcpStream::from_std(sock);
+                Line::Tls(Box::new(StreamOwned::new(conn, below)))
+            }
+        }
+    }
+}
+
+impl Line {
+    fn tcp(&mut self) -> &mut TcpStream {
+        match self {
+            Line::Plain(stream) => stream,
+            Line::Tls(stream) => &mut stream.sock,
+        }
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Line::Plain(stream) => stream.read(into),
+            Line::Tls(stream) => stream.read(into),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Line::Plain(stream) => stream.write_all(bytes),
+            Line::Tls(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
 impl Member {
     /// Reads all that has come.
     fn read(&mut self) {
@@ -149,16 +192,17 @@ impl Member {
 }
 
 /// Joins from an address that is shared with few others.
-fn enter(server: &Server, number: usize) -> (TcpStream, Vec<u8>) {
+fn enter(server: &Server, number: usize) -> (Line, Vec<u8>) {
     let address = number / MEMBERS_PER_ADDRESS;
     let source = format!("127.1.{}.{}", address / 200, address % 200 + 1);
     let path = format!("/ws?room={ROOM}");
-    let socket = Socket::open(server.connect_from(&source), &server.host(), &path);
+    let stream = server.secure(server.connect_from(&source));
+    let socket = Socket::open(stream, &server.host(), &path);
     let mut client = Client::on(socket);
     client.take("joined");
     let (stream, received) = client.socket.into_parts();
-    stream.set_nonblocking(true).expect("a socket");
-    (TcpStream::from_std(stream), received)
+    stream.tcp().set_nonblocking(true).expect("a socket");
+    (Line::from(stream), received)
 }
 
 /// Opcode and place of the payload of a whole frame of the server.
@@ -187,7 +231,7 @@ fn number_of(text: &[u8]) -> Option<usize> {
     Some(usize::try_from(number).expect("a small number"))
 }
 
-fn skip(stream: &mut TcpStream) {
+fn skip(stream: &mut Line) {
     let mut buffer = [0; 16 * 1024];
     while matches!(stream.read(&mut buffer), Ok(1..)) {}
 }

@@ -285,12 +285,9 @@ impl Socket {
         self.stream.tls()
     }
 
-    /// The connection below, which must not be under TLS, and what was received and not read.
-    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        match self.stream {
-            Stream::Plain(stream) => (stream, self.received),
-            Stream::Tls(_) => panic!("TLS has bytes of its own"),
-        }
+    /// The connection below, and what was received and not read.
+    pub fn into_parts(self) -> (Stream, Vec<u8>) {
+        (self.stream, self.received)
     }
 
     /// The next frame of what was received.
