@@ -47,8 +47,6 @@ pub enum Attack {
     SlowHeaders,
     /// Pages of history that are asked for and not read, by members of the room.
     Deaf,
-    /// Messages to the room that everybody is in.
-    Room,
     /// The first flight of a TLS handshake, and nothing more.
     HalfHandshakes,
 }
@@ -91,7 +89,6 @@ impl Attack {
             | Attack::Messages
             | Attack::SlowHeaders
             | Attack::Deaf
-            | Attack::Room
             | Attack::HalfHandshakes => None,
         }
     }
@@ -125,10 +122,6 @@ impl Attack {
             Attack::Messages => {
                 let message = br#"{"type":"message","room_id":"siege","content":"!"}"#;
                 ("/ws?room=siege", vec![], masked(Opcode::Text, message))
-            }
-            Attack::Room => {
-                let message = br#"{"type":"message","room_id":"calm","content":"!"}"#;
-                ("/ws?room=calm", vec![], masked(Opcode::Text, message))
             }
             Attack::HalfHandshakes => ("", client_hello(), vec![]),
             Attack::SlowHeaders => ("", b"GET / HTTP/1.1\r\n".to_vec(), b"X".to_vec()),
@@ -172,7 +165,6 @@ impl fmt::Display for Attack {
             Attack::Messages => "messages",
             Attack::SlowHeaders => "slow headers",
             Attack::Deaf => "slow readers",
-            Attack::Room => "messages to the same room",
             Attack::HalfHandshakes => "half handshakes",
         })
     }

@@ -7,8 +7,8 @@ use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
-/// Time between two messages to the room.
-const PACE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 25 });
+/// Time between two messages to the room: one connection may send twenty in a second.
+const PACE: Duration = Duration::from_millis(if cfg!(debug_assertions) { 100 } else { 60 });
 /// Members that share an address.
 const MEMBERS_PER_ADDRESS: usize = 10;
 /// The room.

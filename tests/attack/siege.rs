@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long each attack goes on.
-const SIEGE_TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 6 });
+const SIEGE_TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 8 });
 /// Members of the room.
 const MEMBER_COUNT: usize = 1000;
 /// Connections that the address would like to have.
@@ -55,13 +55,6 @@ fn one_address_cannot_push_the_others_out_of_tls() {
     });
 }
 
-/// Who is in the room may write there as fast as its rules let it, and the others are sent all of that.
-#[test]
-fn a_flood_into_the_room_itself_is_held_to_its_rate() {
-    let server = lay_siege(&[&[Attack::Room]]);
-    assert!(server.metric("rate_paused_total") > 0);
-}
-
 /// Lets the address attack in each of these ways, one after the other.
 fn lay_siege(rows: &[&[Attack]]) -> Server {
     let _machine = MACHINE.lock();
@@ -79,8 +72,7 @@ fn lay_siege(rows: &[&[Attack]]) -> Server {
         let (most, attacked, waited_percent) = besiege(&server, &mut members, attacks);
         let grown = most.saturating_sub(before);
         assert!(grown < GROWTH_BYTES_MAX, "{attacks:?}: {}", mib(grown));
-        let is_judged = !cfg!(debug_assertions) && *attacks != [Attack::Room];
-        if is_judged && waited_percent <= WAITED_PERCENT_MAX {
+        if !cfg!(debug_assertions) && waited_percent <= WAITED_PERCENT_MAX {
             let bound = DELAY_P99_FREE.max(calm.p(990) * FACTOR_MAX);
             assert!(attacked.p(990) <= bound, "{attacks:?}: {}", attacked.show());
         }
@@ -88,6 +80,15 @@ fn lay_siege(rows: &[&[Attack]]) -> Server {
     server.metric_is("bugs_total", 0);
     assert!(server.metric("address_hasty_total") > 0);
     server
+}
+
+/// The end of an attack, when it goes.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Gives the server a core, and this thread with all that it starts another, where the machine has two: the server is
@@ -129,9 +130,9 @@ fn besiege(
             crowd.tally()
         });
         let measuring = scope.spawn(|| {
-            let delays = members.measure(SIEGE_TIME);
-            is_over.store(true, Ordering::Relaxed);
-            delays
+            // However it ends.
+            let _end = End(&is_over);
+            members.measure(SIEGE_TIME)
         });
         while !measuring.is_finished() {
             most = most.max(server.resident_bytes());
