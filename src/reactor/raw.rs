@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::time::Duration;
 
 use mio::net::TcpStream;
 use rustix::net::{RecvFlags, SendFlags};
@@ -33,13 +32,6 @@ fn classify(error: &io::Error) -> Verdict {
         // Reset, aborted, timed out, unreachable, out of memory: it makes no difference to us which.
         _ => Verdict::Fail(Failure::Gone),
     }
-}
-
-/// Closes a connection with a reset, so that the kernel keeps nothing of it: after an orderly end it would wait for the
-/// other side's.
-pub fn reset(stream: TcpStream) {
-    // One that cannot be set is closed in order.
-    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
 }
 
 /// Reads what has come. Both this call and [`send`]'s go to the kernel directly: libc's are points of cancellation,

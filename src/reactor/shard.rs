@@ -13,7 +13,6 @@ use super::listener::Listener;
 use super::mailbox::Exchange;
 use super::port::Port;
 use super::process::Process;
-use super::raw;
 use super::survey::{Surveys, Task};
 use super::token::Subject;
 use super::transport::{Common, Transport};
@@ -315,19 +314,15 @@ fn admit(
     registry: &Registry,
     now: Now,
     caller: Caller,
-    stream: TcpStream,
+    mut stream: TcpStream,
     wrap: impl FnOnce(TcpStream, Slot, &mut Common) -> Transport,
 ) -> io::Result<()> {
-    let (mut result, mut stream) = (Ok(()), Some(stream));
+    let mut result = Ok(());
     engine.accept(now, caller, |slot, common: &mut Common| {
-        let mut stream = stream.take()?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         result = registry.register(&mut stream, Subject::Peer(slot).token(), interest);
         result.is_ok().then(|| wrap(stream, slot, common))
     });
-    if let Some(stream) = stream {
-        raw::reset(stream);
-    }
     result
 }
 
