@@ -144,9 +144,10 @@ fn who_was_away_learns_of_it(shards: u16) {
 
 fn authors_and_moderators_may(shards: u16) {
     let path = format!(
-        "{}/{}-deletion-{shards}.toml",
+        "{}/{}-deletion-{:?}.toml",
         env!("CARGO_TARGET_TMPDIR"),
-        std::process::id()
+        std::process::id(),
+        std::thread::current().id()
     );
     fs::write(&path, "[[room]]\npattern = \"*\"\nmoderate = [\"mod\"]\n").expect("a file");
     let server = Server::with(shards, &["--config", &path]);

@@ -25,7 +25,8 @@ struct Rules(PathBuf);
 
 impl Rules {
     fn new(name: &str) -> Rules {
-        let name = format!("{}-moderation-{name}.toml", std::process::id());
+        let thread = std::thread::current().id();
+        let name = format!("{}-moderation-{name}-{thread:?}.toml", std::process::id());
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
         let rule = "[[room]]\npattern = \"*\"\nmoderate = [\"mod\", \"second\"]\n";
         fs::write(&path, rule).expect("the folder is writable");

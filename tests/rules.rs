@@ -25,8 +25,11 @@ struct File(PathBuf);
 
 impl File {
     fn new(name: &str, text: &str) -> File {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{}-rules-{name}.toml", std::process::id()));
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
+            "{}-rules-{name}-{:?}.toml",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         fs::write(&path, text).expect("the folder is writable");
         File(path)
     }

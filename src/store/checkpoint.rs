@@ -11,14 +11,10 @@
 use crate::limits::{CHECKPOINT_PAGE_COUNT, WAL_PAGE_COUNT};
 use crate::log::TableError;
 use rusqlite::Connection;
-use rustix::process::setpriority_process;
 use std::cell::Cell;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-
-/// How far the thread stands back where it shares a core: copying pages is in nobody's way.
-const NICENESS: i32 = 10;
 
 thread_local! {
     /// Pages in the log behind the last commit of this thread.
@@ -76,7 +72,6 @@ impl Checkpoints {
         let thread = thread::Builder::new()
             .name("checkpoints".into())
             .spawn(move || {
-                step_back();
                 at.run(&beside);
             })?;
         // It takes the place of SQLite's own.
@@ -188,13 +183,6 @@ impl Shared {
 
     fn wait<'a>(&self, pass: MutexGuard<'a, Pass>) -> MutexGuard<'a, Pass> {
         self.bell.wait(pass).unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Lets the other threads of the process go first. On Linux the priority of this thread alone is meant.
-fn step_back() {
-    if let Err(error) = setpriority_process(None, NICENESS) {
-        log::debug!("checkpoints keep their priority: {error}");
     }
 }
 
