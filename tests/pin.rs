@@ -2,8 +2,10 @@
 
 mod common;
 
-use common::Server;
+use common::{PATIENCE, Server};
 use std::fs;
+use std::thread;
+use std::time::Instant;
 
 /// The cores on which a thread may run, as `/proc` lists them.
 fn cores(task: &str) -> String {
@@ -16,18 +18,29 @@ fn cores(task: &str) -> String {
         .to_owned()
 }
 
-/// Each shard's name and cores.
-fn shards(server: &Server) -> Vec<(String, String)> {
+/// Where each shard may run, once all of them are as `wanted`: a server listens before its threads have begun.
+fn settled(server: &Server, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let cores = shards(server);
+        if cores.len() == 2 && cores.iter().all(|cores| wanted(cores)) {
+            return cores;
+        }
+        assert!(Instant::now() < deadline, "shards on {cores:?}");
+        thread::yield_now();
+    }
+}
+
+fn shards(server: &Server) -> Vec<String> {
     let folder = format!("/proc/{}/task", server.id());
     let mut shards = Vec::new();
     for task in fs::read_dir(folder).unwrap() {
         let task = task.unwrap().path().display().to_string();
         let name = fs::read_to_string(format!("{task}/comm")).unwrap();
         if name.starts_with("shard-") {
-            shards.push((name.trim().to_owned(), cores(&task)));
+            shards.push(cores(&task));
         }
     }
-    shards.sort();
     shards
 }
 
@@ -35,15 +48,10 @@ fn shards(server: &Server) -> Vec<(String, String)> {
 fn each_shard_stays_on_a_core_of_its_own() {
     let own = cores("/proc/thread-self");
     let pinned = Server::with(2, &["--pin"]);
-    let [(_, first), (_, second)] = &*shards(&pinned) else {
-        panic!("two shards");
-    };
-    assert!(first.parse::<u32>().is_ok(), "{first} is one core");
-    assert!(second.parse::<u32>().is_ok(), "{second} is one core");
-    assert_eq!(first == second, own.parse::<u32>().is_ok(), "of {own}");
+    let pinned = settled(&pinned, |cores| cores.parse::<u32>().is_ok());
+    let own_is_one = own.parse::<u32>().is_ok();
+    assert_eq!(pinned[0] == pinned[1], own_is_one, "{pinned:?} of {own}");
 
     let free = Server::start(2);
-    for (name, cores) in shards(&free) {
-        assert_eq!(cores, own, "{name}");
-    }
+    settled(&free, |cores| cores == own);
 }
