@@ -130,6 +130,10 @@ counters! {
     Counter inflating_postponed_total;
     /// Times a peer was not read because mail to another shard was full.
     Counter mail_full_total;
+    /// Times a peer was not read because too much of its room waited for the fan-out.
+    Counter room_backlog_full_total;
+    /// Times a peer was not read because too much of all connections was not kept yet.
+    Counter log_full_total;
     /// Segments dropped because all logs together were over their bound.
     Counter log_evictions_total;
     /// Rooms refused because there are too many.

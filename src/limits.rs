@@ -22,6 +22,10 @@ pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
 /// Most keys that tokens are checked with.
 pub const TOKEN_KEY_COUNT_MAX: usize = 16;
+/// Shortest RSA modulus that tokens may be checked with, in bytes: 2048 bits (RFC 7518, 3.3).
+pub const TOKEN_RSA_BYTES_MIN: usize = 256;
+/// Furthest that clocks may be apart where the times of tokens are checked, in seconds.
+pub const TOKEN_LEEWAY_S_MAX: i64 = 3600;
 /// Most entries of a token's `rooms`.
 pub const TOKEN_ROOM_COUNT_MAX: usize = 64;
 /// How long before its end a token's user is warned, in milliseconds, but no more than a quarter of what was left.
@@ -79,6 +83,13 @@ pub const TOKEN_COUNT_PER_TURN: u32 = 16;
 pub const TOKEN_OBJECT_COUNT: u32 = 32;
 /// Sends of room frames in one turn of a shard, after which reads are looked at again.
 pub const SEND_COUNT_PER_TURN: u32 = 512;
+/// Members that are looked at for each send that a turn may do: most of a pass may find them up to date.
+pub const LOOK_COUNT_PER_SEND: u32 = 16;
+/// About how much of a room is gathered at a time for all who stand at the same place, in bytes; members that lack more
+/// get the rest by themselves.
+pub const SHARED_BYTES_MAX: usize = 256 * 1024;
+/// Room frames that one peer gets before others have their turn, in slices.
+pub const SLICE_COUNT_PER_FLUSH: u32 = 8;
 /// Connections accepted in one turn of a shard.
 pub const ACCEPT_COUNT_PER_TURN: u32 = 64;
 /// Rooms or connections that a shard looks at in one turn, for an overview that an operator asked for.
@@ -109,6 +120,11 @@ pub const MEMORY_AGE_MS: u64 = 100;
 pub const RATE_MAX: u32 = 1_000_000;
 /// What a token bucket holds, as the time in which so much comes, in milliseconds.
 pub const RATE_BUCKET_MS: u64 = 5_000;
+/// Longest time until a connection that sent too fast is looked at again, in milliseconds: one that has gone meanwhile
+/// is not kept in mind for longer.
+pub const RATE_PAUSE_MS_MAX: u64 = 1_000;
+/// Time between two looks for token buckets that are full again, in milliseconds.
+pub const RATE_SWEEP_MS: u64 = 1_000;
 /// Addresses without a connection that are remembered because they came too often of late.
 pub const RESTING_ADDRESS_COUNT_MAX: usize = 32 * 1024;
 
@@ -166,8 +182,24 @@ pub const CREDIT_BYTES: u64 = 1024 * 1024;
 pub const MAIL_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A peer's own replies, in bytes, over which it is not read.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Own replies that are copied in front of a room's frames to save a write, in bytes; more of them are written by
+/// themselves.
+pub const GATHERED_REPLY_BYTES_MAX: usize = 16 * 1024;
+/// When a command may be sent again that was refused for want of room, in milliseconds, where no better time is known.
+pub const RETRY_AFTER_MS: u64 = 1_000;
+/// The same for HTTP requests, in seconds.
+pub const RETRY_AFTER_S: u32 = 5;
+/// The same for requests on the admin port, in seconds.
+pub const ADMIN_RETRY_AFTER_S: u32 = 1;
+/// Shortest pause that a `bye` asks for before its client comes back, in milliseconds. It is chosen at random, so that
+/// not all come back at once.
+pub const RETURN_MS_MIN: u64 = 500;
+/// All pauses that a `bye` asks for are shorter; see [`RETURN_MS_MIN`].
+pub const RETURN_MS_END: u64 = 3_000;
 /// Rules of rooms that a configuration may have.
 pub const ROOM_RULE_COUNT_MAX: usize = 1_000;
+/// Longest pause of slow mode, in milliseconds: a day.
+pub const SLOW_MODE_MS_MAX: u32 = 24 * 3_600_000;
 /// Users of one room that its slow mode knows to have just written.
 pub const SLOW_MODE_COUNT_MAX: usize = 10_000;
 /// Mutes and bans in all, per server; each shard takes its part.
@@ -209,6 +241,8 @@ pub const CHUNK_COUNT_MAX: usize = 1_000;
 pub const READ_QUEUE_COUNT_MAX: usize = 16 * 1024;
 /// Memory for pages of the database, in bytes for each of its two connections.
 pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Logs whose places in the database are remembered.
+pub const STORE_PLACE_COUNT_MAX: usize = 100_000;
 /// New pages in the write-ahead log at which they are brought into the database.
 pub const CHECKPOINT_PAGE_COUNT: u32 = 256;
 /// Pages in the write-ahead log at which it is to begin anew.
@@ -335,6 +369,7 @@ const _: () = {
     assert!(CREDIT_BYTES <= MAIL_BYTES_MAX as u64);
     assert!(HISTORY_COUNT_DEFAULT <= HISTORY_COUNT_MAX);
     assert!(SESSION_BYTES_MIN < SESSION_BYTES_MAX);
+    assert!(RETURN_MS_MIN < RETURN_MS_END);
     assert!(TOKEN_BYTES_MAX < HEAD_BYTES_MAX);
     assert!(TOKEN_OBJECT_COUNT < OBJECT_COUNT_PER_PEER_MIN);
     // The length of a segment and of a frame in it fits u32 offsets.

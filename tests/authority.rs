@@ -490,7 +490,7 @@ fn bad_keys_are_refused_with_their_file_and_nothing_of_it() {
             "base64url",
         ),
         (
-            jwk(json!({"kty": "RSA", "n": base64url([1; 128]), "e": "AQAB"})),
+            jwk(json!({"kty": "RSA", "n": base64url([1; 255]), "e": "AQAB"})),
             true,
             "2048",
         ),

@@ -123,8 +123,8 @@ fn table() -> Vec<(String, Code)> {
 /// Codes that nothing on the wire can bring about in this version, and why.
 const OUT_OF_REACH: [(Code, &str); 6] = [
     (Code::TooLarge, "a message over the limit closes with 1009"),
-    (Code::RateLimited, "there are no rates yet"),
-    (Code::RoomFull, "rooms have no bound of their own"),
+    (Code::RateLimited, "there is no rate unless one is set"),
+    (Code::RoomFull, "rooms have no bound unless a rule sets one"),
     (Code::Storage, "memory does not fail"),
     (Code::ShuttingDown, "connections are closed at once"),
     (Code::Internal, "a bug of ours"),

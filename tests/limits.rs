@@ -422,6 +422,7 @@ fn names_are_bounded(shards: u16, flag: &str) {
             (&event["type"], &event["code"], &event["retryable"]),
             (&json!("error"), &json!("overloaded"), &json!(true))
         );
+        assert_eq!(event["retry_after_ms"], 1000);
         let code = socket.closed().expect("a code");
         assert!((4100..4200).contains(&code), "after a pause: {code}");
     }
@@ -480,6 +481,14 @@ const TESTED: &[(&str, &str)] = &[
     (
         "TOKEN_KEY_COUNT_MAX",
         "authority::secrets_have_a_least_length_and_keys_a_greatest_number",
+    ),
+    (
+        "TOKEN_RSA_BYTES_MIN",
+        "authority::bad_keys_are_refused_with_their_file_and_nothing_of_it",
+    ),
+    (
+        "TOKEN_LEEWAY_S_MAX",
+        "not refused here: config/tests.rs has its edge",
     ),
     (
         "TOKEN_ROOM_COUNT_MAX",
@@ -560,6 +569,8 @@ const TESTED: &[(&str, &str)] = &[
         "RESTING_ADDRESS_COUNT_MAX",
         "not refused: an address is forgotten",
     ),
+    ("RATE_PAUSE_MS_MAX", "not refused: a pause"),
+    ("RATE_SWEEP_MS", "not refused: a pause"),
     ("SHARD_COUNT_MAX", "config::a_wrong_setting_is_named"),
     (
         "DESCRIPTORS_RESERVED",
@@ -596,6 +607,21 @@ const TESTED: &[(&str, &str)] = &[
     ),
     ("PASSING_BYTES_MAX", "memory::signals_have_a_budget"),
     ("REPLY_BYTES_MAX", "memory::answers_to_the_deaf_are_bounded"),
+    (
+        "GATHERED_REPLY_BYTES_MAX",
+        "not refused: more is written by itself",
+    ),
+    ("RETRY_AFTER_MS", "errors::each_refusal_has_its_code"),
+    (
+        "RETRY_AFTER_S",
+        "limits::connections_over_the_limit_are_told",
+    ),
+    (
+        "ADMIN_RETRY_AFTER_S",
+        "admin::too_many_connections_are_told",
+    ),
+    ("RETURN_MS_MIN", "stopping::everyone_is_told_to_come_back"),
+    ("RETURN_MS_END", "stopping::everyone_is_told_to_come_back"),
     ("HISTORY_COUNT_DEFAULT", "history::a_limit_is_clamped"),
     ("HISTORY_COUNT_MAX", "history::a_limit_is_clamped"),
     ("ROOM_RULE_COUNT_MAX", "rules::a_wrong_rule_is_named"),
@@ -603,6 +629,7 @@ const TESTED: &[(&str, &str)] = &[
         "SLOW_MODE_COUNT_MAX",
         "not refused: whose wait ends first is let off",
     ),
+    ("SLOW_MODE_MS_MAX", "rules::a_wrong_rule_is_named"),
     (
         "SANCTION_COUNT_MAX",
         "not refused in a test: the unit test of sanctions has its edge",
@@ -622,7 +649,7 @@ const TESTED: &[(&str, &str)] = &[
     ("DEDUPE_MS", "not refused: ids are forgotten"),
     (
         "UNCOMMITTED_BYTES_MAX",
-        "not refused: senders are held back",
+        "sim/scenes/disk::a_room_and_a_log_hold_so_much_that_is_not_kept_yet",
     ),
     (
         "UNCOMMITTED_BYTES_PER_CONNECTION_MAX",
@@ -647,6 +674,10 @@ const TESTED: &[(&str, &str)] = &[
         "not refused: asked again after a pause",
     ),
     ("STORE_CACHE_BYTES", "not refused: kept by SQLite"),
+    (
+        "STORE_PLACE_COUNT_MAX",
+        "not refused: what is forgotten is looked up",
+    ),
     (
         "CHECKPOINT_PAGE_COUNT",
         "not refused: when work is begun, tested beside it",
@@ -698,6 +729,12 @@ const TESTED: &[(&str, &str)] = &[
         "SEND_COUNT_PER_TURN",
         "large_room::another_room_waits_for_one_slice_at_most",
     ),
+    ("LOOK_COUNT_PER_SEND", "not refused: the share of one turn"),
+    ("SHARED_BYTES_MAX", "not refused: how memory is used again"),
+    (
+        "SLICE_COUNT_PER_FLUSH",
+        "not refused: the share of one turn",
+    ),
     (
         "ACCEPT_COUNT_PER_TURN",
         "not refused: the share of one turn",
@@ -711,7 +748,7 @@ const TESTED: &[(&str, &str)] = &[
     ),
     (
         "ROOM_BACKLOG_BYTES_MAX",
-        "not refused: senders are held back",
+        "sim/scenes/disk::a_room_and_a_log_hold_so_much_that_is_not_kept_yet",
     ),
     ("CREDIT_BYTES", "not refused: replicas are held back"),
     ("MAIL_BYTES_MAX", "not refused: senders are held back"),

@@ -251,6 +251,7 @@ fn a_room_takes_so_many_users(shards: u16) {
         bob.join(room);
         let error = refused(cy, join(room), "room_full");
         assert_eq!(error["retryable"], true);
+        assert_eq!(error["retry_after_ms"], 1000);
         // A further connection of a user is no further user, and neither is one that joins anew.
         let mut again = server.again(ann);
         assert_eq!(again.join(room)["members"], 2);

@@ -9,15 +9,13 @@ use super::Source;
 use crate::engine::overview::{ConnectionView, Found, Survey};
 use crate::http::{Method, Refusal, Reply, Request, response};
 use crate::hub::RoomView;
-use crate::limits::{ADMIN_ROW_COUNT_DEFAULT, ADMIN_ROW_COUNT_MAX};
+use crate::limits::{ADMIN_RETRY_AFTER_S, ADMIN_ROW_COUNT_DEFAULT, ADMIN_ROW_COUNT_MAX};
 use crate::peer::Phase;
 
 /// `Content-Type` of the overviews.
 const JSON: &str = "application/json";
 /// What there is.
 const INDEX: &str = "/healthz\n/readyz\n/metrics\n/rooms?limit=100\n/connections?limit=100\n";
-/// Advice where a shard did not answer, in seconds.
-const RETRY_AFTER_S: u32 = 1;
 
 /// Answers a request.
 pub fn write(source: &dyn Source, request: &Request<'_>, reply: Reply, out: &mut Vec<u8>) {
@@ -40,7 +38,7 @@ fn body(source: &dyn Source, request: &Request<'_>) -> Result<Body, Refusal> {
         "/healthz" => Ok((response::TEXT_PLAIN, "ok\n".into())),
         "/readyz" => match source.readiness() {
             Ok(()) => Ok((response::TEXT_PLAIN, "ready\n".into())),
-            Err(why) => Err(Refusal::unavailable(why, RETRY_AFTER_S)),
+            Err(why) => Err(Refusal::unavailable(why, ADMIN_RETRY_AFTER_S)),
         },
         "/metrics" => {
             let mut text = String::new();
@@ -110,7 +108,7 @@ struct Connection<'a> {
 }
 
 fn overview(source: &dyn Source, survey: &Survey) -> Result<Body, Refusal> {
-    let no_answer = Refusal::unavailable("a shard does not answer", RETRY_AFTER_S);
+    let no_answer = Refusal::unavailable("a shard does not answer", ADMIN_RETRY_AFTER_S);
     let parts = source.survey(survey).ok_or(no_answer)?;
     let by_shard: Vec<u64> = parts.iter().map(Found::offered).collect();
     let count = by_shard.iter().sum();

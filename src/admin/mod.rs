@@ -17,7 +17,9 @@ use socket2::SockRef;
 
 use crate::engine::overview::{Found, Survey};
 use crate::http::{self, Parsed, Refusal, Reply, Scan};
-use crate::limits::{ADMIN_CONNECTION_COUNT_MAX, ADMIN_REQUEST_MS, HEAD_BYTES_MAX};
+use crate::limits::{
+    ADMIN_CONNECTION_COUNT_MAX, ADMIN_REQUEST_MS, ADMIN_RETRY_AFTER_S, HEAD_BYTES_MAX,
+};
 
 /// What the admin port shows.
 pub trait Source: Send + Sync {
@@ -163,7 +165,10 @@ impl Connection<'_> {
         if has_place {
             self.read(&mut answer)?;
         } else {
-            let refusal = Refusal::unavailable("too many connections of the admin port", 1);
+            let refusal = Refusal::unavailable(
+                "too many connections of the admin port",
+                ADMIN_RETRY_AFTER_S,
+            );
             self.reply().refusal(&mut answer, refusal);
         }
         self.stream.set_write_timeout(Some(self.left()?))?;

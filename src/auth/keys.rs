@@ -4,7 +4,7 @@
 //! says. No error repeats what stands in a file.
 
 use super::pem;
-use crate::limits::{TOKEN_KEY_COUNT_MAX, TOKEN_SECRET_BYTES_MIN};
+use crate::limits::{TOKEN_KEY_COUNT_MAX, TOKEN_RSA_BYTES_MIN, TOKEN_SECRET_BYTES_MIN};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header};
 use std::fmt;
@@ -31,8 +31,6 @@ pub struct KeyError {
 type Fault = &'static str;
 
 const RSA_SHORT: Fault = "has an RSA key of less than 2048 bits, or one that cannot be read";
-/// Bytes of an RSA modulus of 2048 bits.
-const RSA_BYTES_MIN: usize = 256;
 
 impl Key {
     /// Whether a token with this header may have been made with it.
@@ -110,7 +108,7 @@ fn check(algorithm: Algorithm, key: &DecodingKey) -> Result<(), Fault> {
     match (algorithm, key.kind()) {
         (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
             let leading = n.iter().take_while(|byte| **byte == 0).count();
-            (n.len() - leading >= RSA_BYTES_MIN)
+            (n.len() - leading >= TOKEN_RSA_BYTES_MIN)
                 .then_some(())
                 .ok_or(RSA_SHORT)
         }

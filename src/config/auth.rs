@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::error::Error;
 use super::merge::Merged;
 use crate::auth::Rules;
+use crate::limits::TOKEN_LEEWAY_S_MAX;
 
 /// How far clocks may be apart by default, in seconds.
 pub const LEEWAY_S: u32 = 30;
@@ -49,7 +50,7 @@ fn rules(merged: &Merged) -> Result<Rules, Error> {
         key_set: merged.text("jwt_jwks").map(PathBuf::from),
         audiences: texts("jwt_audience"),
         issuers: texts("jwt_issuer"),
-        leeway_s: merged.number("jwt_leeway_s", 0..=3600)?,
+        leeway_s: merged.number("jwt_leeway_s", 0..=TOKEN_LEEWAY_S_MAX)?,
     };
     if rules.keys.is_empty() && rules.key_set.is_none() {
         let reason = "jwt needs --jwt-key or --jwt-jwks as well".to_owned();

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::merge::Merged;
-use crate::limits::ROOM_RULE_COUNT_MAX;
+use crate::limits::{ROOM_RULE_COUNT_MAX, SLOW_MODE_MS_MAX};
 use crate::proto::name;
 use crate::rights::Pattern;
 use crate::rules::{RoomRule, RoomRules, Who};
@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 
 /// The key of the tables.
 pub const KEY: &str = "room";
-/// The longest pause of slow mode, in milliseconds: a day.
-const SLOW_MODE_MS_MAX: u32 = 24 * 3_600_000;
 
 /// One `[[room]]` table, as it stands in the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -457,7 +457,31 @@ fn names_are_guests_or_tokens() {
         panic!("tokens are wanted");
     };
     assert_eq!(rules.leeway_s, 30);
+    let flags = ["--auth=jwt", "--jwt-key=a", "--jwt-leeway-s=3600"];
+    let longest = config(&flags, &[], "").auth;
+    assert!(matches!(longest, Auth::Jwt(Rules { leeway_s: 3600, .. })));
     assert!(rules.audiences.is_empty() && rules.issuers.is_empty());
+}
+
+#[test]
+fn rules_that_name_users_are_noted_where_names_are_free() {
+    for (flags, rule, is_noted) in [
+        (&[][..], "write = [\"ann\"]", true),
+        (&[], "moderate = [\"ann\"]", true),
+        (&["--auth=guest"], "join = [\"ann\", \"bob\"]", true),
+        (&[], "join = []", false),
+        (&[], "write = \"none\"", false),
+        (&["--auth=jwt", "--jwt-key=a"], "write = [\"ann\"]", false),
+    ] {
+        let file = format!("[[room]]\npattern = \"news\"\n{rule}\n");
+        let notes = try_load(flags, &[], &file).expect("it is right").notes;
+        let is_about_names = |note: &String| note.contains("name users");
+        assert_eq!(
+            notes.iter().any(is_about_names),
+            is_noted,
+            "{rule}: {notes:?}"
+        );
+    }
 }
 
 #[test]

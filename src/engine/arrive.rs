@@ -1,10 +1,11 @@
 //! New connections: taken, or turned away with advice as long as that costs little.
 
-use super::web::RETRY_AFTER_S;
 use super::{Engine, Now, Socket};
 use crate::callers::{Caller, Seat, TurnedAway};
 use crate::http::{Refusal, Route};
-use crate::limits::{TOLD_OVER_TLS_COUNT_PER_S, TURNED_AWAY_COUNT_MAX, TURNED_AWAY_MS};
+use crate::limits::{
+    RETRY_AFTER_S, TOLD_OVER_TLS_COUNT_PER_S, TURNED_AWAY_COUNT_MAX, TURNED_AWAY_MS,
+};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer};
 use crate::rates::{Bucket, Rate};

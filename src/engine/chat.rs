@@ -187,7 +187,6 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         } else if let Command::Heartbeat { .. } = request.command {
             self.heartbeat(slot, request.id.as_deref());
         } else if self.hub.must_wait(&request.command) {
-            self.hub.counters.mail_full_total += 1;
             return Some(Stop::Room);
         } else if let Command::Join { .. } = request.command
             && self.refuse_hasty_join(slot, request)

@@ -143,12 +143,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             // It was answered all that it asked for, or is about to be.
             Phase::Http if is_quiet => self.doom(slot.index),
             Phase::Http => self.end(slot),
-            Phase::Hello | Phase::Claiming | Phase::Chat => {
-                let retry_after_ms = Some(self.hub.spread_ms(500, 3000));
-                self.say_bye(slot, CloseCode::GOING_AWAY, STOPPING, retry_after_ms);
-                self.close(slot, CloseCode::GOING_AWAY, STOPPING);
+            Phase::Hello | Phase::Claiming | Phase::Chat | Phase::Relay | Phase::Echo => {
+                self.dismiss_with(slot, CloseCode::GOING_AWAY, STOPPING);
             }
-            Phase::Relay | Phase::Echo => self.close(slot, CloseCode::GOING_AWAY, STOPPING),
             Phase::Closing | Phase::Ending | Phase::Lingering => {}
         }
     }
@@ -160,13 +157,14 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 && code != CloseCode::REFUSED
         });
         if is_told {
-            self.say_bye(slot, code, reason, None);
+            self.say_bye(slot, code, reason);
         }
         self.close(slot, code, reason);
     }
 
     /// Says in words what the close behind it says in a number.
-    fn say_bye(&mut self, slot: Slot, code: CloseCode, reason: &str, retry_after_ms: Option<u64>) {
+    fn say_bye(&mut self, slot: Slot, code: CloseCode, reason: &str) {
+        let retry_after_ms = code.asks_for_pause().then(|| self.hub.return_ms());
         let bye = Bye {
             code: code.0,
             reason,

@@ -6,14 +6,11 @@
 
 use super::flush::send;
 use super::{Engine, Socket};
-use crate::limits::SEND_COUNT_PER_TURN;
+use crate::limits::{LOOK_COUNT_PER_SEND, SEND_COUNT_PER_TURN, SHARED_BYTES_MAX};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase};
 use crate::room::{Connection, Cut, Encoding, Fan, Link, Room, Runs, Tail};
 use crate::slots::Slot;
-
-/// Members that are looked at for each send that a turn may do: most of a pass may find them up to date.
-const LOOKS_PER_SEND: u32 = 16;
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
     pub(super) fn fan_out(&mut self) {
@@ -37,7 +34,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let Some((mut next, end)) = self.hub.begin_pass(slot) else {
             return true;
         };
-        let mut looks = *sends * LOOKS_PER_SEND;
+        let mut looks = *sends * LOOK_COUNT_PER_SEND;
         while next > 0 {
             if *sends == 0 || looks == 0 {
                 if let Some(room) = self.hub.rooms.at_mut(slot.index) {
@@ -185,9 +182,6 @@ impl Shared {
         self.bytes.shrink_to(SHARED_BYTES_MAX);
     }
 }
-
-/// About how much is gathered at a time; members that lack more get the rest by themselves.
-const SHARED_BYTES_MAX: usize = 256 * 1024;
 
 impl Backlog<'_> {
     /// The position of a member that stood at `cursor` and took `count` bytes.

@@ -7,18 +7,14 @@ use super::fan_out::is_served;
 use super::{Engine, Socket};
 use crate::counters::Counters;
 use crate::hub::encode_gap;
-use crate::limits::{REPLY_BYTES_MAX, SEGMENT_BYTES};
+use crate::limits::{
+    GATHERED_REPLY_BYTES_MAX, REPLY_BYTES_MAX, SEGMENT_BYTES, SLICE_COUNT_PER_FLUSH,
+};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Sent};
 use crate::room::{Connection, Link, Membership, Progress, Room, Space};
 use crate::slots::Slot;
 use crate::ws::CloseCode;
-
-/// Room frames that one peer gets before others have their turn, in slices.
-const SLICES_PER_FLUSH: u32 = 8;
-
-/// Own replies that are copied in front of a room's frames to save a write; more of them are written by themselves.
-const GATHERED_REPLY_BYTES_MAX: usize = 16 * 1024;
 
 /// What came of one slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +84,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             self.hub.counters.stalled_closed_total += 1;
             match self.peers.get(slot) {
                 Some(peer) if peer.phase.is_open() => {
-                    self.close(slot, CloseCode::SLOW, "stalled for too long");
+                    self.dismiss_with(slot, CloseCode::SLOW, "stalled for too long");
                 }
                 Some(_) | None => self.doom(slot.index),
             }
@@ -193,7 +189,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     fn flush_rooms(&mut self, index: u32) {
-        for _ in 0..SLICES_PER_FLUSH {
+        for _ in 0..SLICE_COUNT_PER_FLUSH {
             let Some(link) = self.next_backlog(index) else {
                 let has_chunk = self.peers.at(index).is_some_and(has_chunk);
                 if self.flush_replies(index) == Slice::Whole && has_chunk {

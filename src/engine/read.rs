@@ -323,10 +323,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if self.must_slow(slot, peer.phase) {
             return Some(Stop::Rate);
         }
-        (peer.phase == Phase::Relay && self.hub.is_relay_pushed_back(slot)).then(|| {
-            self.hub.counters.mail_full_total += 1;
-            Stop::Room
-        })
+        (peer.phase == Phase::Relay && self.hub.must_relay_wait(slot)).then_some(Stop::Room)
     }
 
     /// The other side sends no more.

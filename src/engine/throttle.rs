@@ -5,7 +5,7 @@
 
 use super::{Engine, Socket};
 use crate::hashing::HashKey;
-use crate::limits::Limits;
+use crate::limits::{Limits, RATE_PAUSE_MS_MAX, RATE_SWEEP_MS};
 use crate::log::LogPort;
 use crate::peer::Phase;
 use crate::proto::{Code, Request};
@@ -14,12 +14,6 @@ use crate::slots::Slot;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-
-/// Longest time until a connection that was paused is looked at again, in milliseconds: one that has gone meanwhile
-/// is not kept in mind for longer.
-const PAUSE_MS_MAX: u64 = 1000;
-/// Time between two looks for buckets that are full again, in milliseconds.
-const SWEEP_MS: u64 = 1000;
 
 /// The rates of a shard's connections.
 #[derive(Debug)]
@@ -121,7 +115,9 @@ impl Throttle {
 
     /// Lets a connection wait. Returns whether it did not already.
     fn pause(&mut self, slot: Slot, mono_ms: u64) -> bool {
-        let wait_ms = self.wait_ms(slot.index, mono_ms).clamp(1, PAUSE_MS_MAX);
+        let wait_ms = self
+            .wait_ms(slot.index, mono_ms)
+            .clamp(1, RATE_PAUSE_MS_MAX);
         let Some(spent) = self.spent.get_mut(&slot.index) else {
             return false;
         };
@@ -156,7 +152,7 @@ impl Throttle {
 
     /// Forgets full buckets, now and then.
     fn sweep(&mut self, mono_ms: u64) {
-        if self.spent.is_empty() || mono_ms < self.swept_ms + SWEEP_MS {
+        if self.spent.is_empty() || mono_ms < self.swept_ms + RATE_SWEEP_MS {
             return;
         }
         self.swept_ms = mono_ms;
@@ -312,9 +308,9 @@ mod tests {
         };
         (0..7).for_each(|_| throttle.spend(PEER, 0, 0));
         assert!(throttle.pause(slot, 0) && !throttle.pause(slot, 0));
-        assert_eq!(throttle.next_ms(), Some(PAUSE_MS_MAX));
-        assert_eq!(throttle.next_due(PAUSE_MS_MAX - 1), None);
-        assert_eq!(throttle.next_due(PAUSE_MS_MAX), Some(slot));
+        assert_eq!(throttle.next_ms(), Some(RATE_PAUSE_MS_MAX));
+        assert_eq!(throttle.next_due(RATE_PAUSE_MS_MAX - 1), None);
+        assert_eq!(throttle.next_due(RATE_PAUSE_MS_MAX), Some(slot));
         assert_eq!(
             (throttle.next_due(u64::MAX), throttle.next_ms()),
             (None, None)

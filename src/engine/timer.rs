@@ -60,7 +60,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             Phase::Http => self.end(slot),
             Phase::Hello | Phase::Claiming => {
                 self.hub.counters.handshake_timeouts_total += 1;
-                self.close(slot, CloseCode::LATER, "identity was not settled in time");
+                self.dismiss_with(slot, CloseCode::LATER, "identity was not settled in time");
             }
             Phase::Chat | Phase::Relay | Phase::Echo => self.check_life(slot),
             Phase::Closing | Phase::Ending | Phase::Lingering => self.doom(slot.index),
@@ -89,7 +89,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         if now.saturating_sub(peer.heard) >= 2 * interval {
             self.hub.counters.silent_closed_total += 1;
-            self.close(slot, CloseCode::SLOW, "no sign of life");
+            self.dismiss_with(slot, CloseCode::SLOW, "no sign of life");
             return;
         }
         self.ping(slot);

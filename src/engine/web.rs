@@ -6,7 +6,7 @@ use super::{Engine, Socket};
 use crate::authority::{Auth, Denial};
 use crate::http::{self, Offer, Parsed, Refusal, Reply, Request, Route, Scan, WsQuery, response};
 use crate::hub::{Hello, WINDOW_BITS};
-use crate::limits::REPLY_BYTES_MAX;
+use crate::limits::{REPLY_BYTES_MAX, RETRY_AFTER_S};
 use crate::log::LogPort;
 use crate::mail::Since;
 use crate::peer::Phase;
@@ -20,8 +20,6 @@ use crate::ws::{handshake, origin};
 
 /// The subprotocol of `/ws`.
 const SUBPROTOCOL: &str = "roomcast.v1";
-/// Advice to who comes while there are too many, or while the server stops, in seconds.
-pub(super) const RETRY_AFTER_S: u32 = 5;
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
     /// Takes at most one request. No stop means that the rest can be gone on with.

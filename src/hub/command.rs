@@ -104,16 +104,12 @@ impl Hub {
     /// The same, where the command may succeed after a while.
     pub fn refuse_for(&mut self, peer: Slot, refusal: &Refusal<'_>, retry_after_ms: u64) {
         self.counters.errors_total += 1;
-        let error = event::Error {
-            refusal,
-            retryable: true,
-            retry_after_ms: Some(retry_after_ms),
-        };
+        let error = event::Error::until(refusal, Some(retry_after_ms));
         self.effects.reply(peer, |out| error.encode(out));
     }
 
-    /// Whether a command has to wait because its way is full.
-    pub fn must_wait(&self, command: &Command<'_>) -> bool {
+    /// Whether a command has to wait because its way is full, which is counted.
+    pub fn must_wait(&mut self, command: &Command<'_>) -> bool {
         let (space, name) = match command {
             Command::Message { target, .. } | Command::Signal { target, .. } => match target {
                 Target::Room(name) => (Space::Chat, name),
@@ -129,9 +125,14 @@ impl Hub {
             }
         };
         if let Command::Message { .. } = command {
-            // What a disk that stands still would take is refused, not waited for.
-            let is_awaited = self.is_log_full() || self.is_pushed_back(space, name);
-            return is_awaited && !self.is_stalled();
+            if self.is_stalled() {
+                // What a disk that stands still would take is refused, not waited for.
+                return false;
+            }
+            if self.is_log_full() {
+                self.counters.log_full_total += 1;
+                return true;
+            }
         }
         self.is_pushed_back(space, name)
     }

@@ -314,11 +314,7 @@ impl Hub {
             id: id.map(Cow::Borrowed),
             target: Some(Target::room(&key.name)),
         };
-        let error = event::Error {
-            refusal: &refusal,
-            retryable: code.retryable(),
-            retry_after_ms,
-        };
+        let error = event::Error::until(&refusal, retry_after_ms);
         self.counters.errors_total += 1;
         self.effects.reply(to, |out| error.encode(out));
     }

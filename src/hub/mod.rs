@@ -63,7 +63,7 @@ use self::post::Outbox;
 use crate::counters::Counters;
 use crate::effects::Effects;
 use crate::hashing::HashKey;
-use crate::limits::Limits;
+use crate::limits::{Limits, RETURN_MS_END, RETURN_MS_MIN};
 use crate::log::{LogPort, Read, Request, Submission};
 use crate::mail::{Mail, Reserve};
 use crate::rights::Rights;
@@ -377,9 +377,9 @@ impl Hub {
         self.clients.turn_ring(peer, served);
     }
 
-    /// A random time, so that not everyone comes back at once.
-    pub fn spread_ms(&mut self, from: u64, to: u64) -> u64 {
-        from + self.rng.next_u64() % (to - from)
+    /// A pause for one who is to come back.
+    pub fn return_ms(&mut self) -> u64 {
+        RETURN_MS_MIN + self.rng.next_u64() % (RETURN_MS_END - RETURN_MS_MIN)
     }
 
     fn connection(&self, slot: Slot) -> Connection {

@@ -282,27 +282,41 @@ impl Hub {
         self.append(index, Kind::Numbered, from);
     }
 
-    /// Whether what `peer` sends to this room has to wait: its fan-out, or the mail to its home, is behind.
-    pub fn is_pushed_back(&self, space: Space, name: &str) -> bool {
+    /// Whether what is sent to this room has to wait, and counts it: its fan-out, or the mail to its home, is behind.
+    pub(super) fn is_pushed_back(&mut self, space: Space, name: &str) -> bool {
         let home = self.home_of(space, name);
         if home != self.place.shard {
-            return self.is_full(home);
+            return self.is_mail_full(home);
         }
         let index = self.rooms.find(space, name, self.hash_key);
-        index
-            .and_then(|index| self.rooms.at(index))
-            .is_some_and(is_behind)
+        index.is_some_and(|index| self.is_room_behind(index))
     }
 
     /// The same for the relay that a connection is in.
-    pub fn is_relay_pushed_back(&self, peer: Slot) -> bool {
+    pub fn must_relay_wait(&mut self, peer: Slot) -> bool {
         let Some(Link { room, .. }) = self.clients.links(peer.index, &self.rooms).next() else {
             return false;
         };
-        self.rooms.at(room).is_some_and(|room| match room.role {
-            Role::Home(_) => is_behind(room),
-            Role::Replica { .. } => self.is_full(self.home_of(room.key.space, &room.key.name)),
-        })
+        let home = self.rooms.at(room).and_then(|room| match room.role {
+            Role::Home(_) => None,
+            Role::Replica { .. } => Some(self.home_of(room.key.space, &room.key.name)),
+        });
+        match home {
+            Some(home) => self.is_mail_full(home),
+            None => self.is_room_behind(room),
+        }
+    }
+
+    fn is_mail_full(&mut self, home: u16) -> bool {
+        let is_full = self.is_full(home);
+        self.counters.mail_full_total += u64::from(is_full);
+        is_full
+    }
+
+    fn is_room_behind(&mut self, room: u32) -> bool {
+        let is_behind = self.rooms.at(room).is_some_and(is_behind);
+        self.counters.room_backlog_full_total += u64::from(is_behind);
+        is_behind
     }
 
     /// Answers a message with an error.
@@ -371,8 +385,7 @@ impl Hub {
         refusal: &Refusal<'_>,
         reserve: Reserve,
     ) {
-        let retry_after_ms = refusal.code.retryable().then_some(RETRY_AFTER_MS);
-        self.send_refusal_until(from, key, refusal, retry_after_ms, reserve);
+        self.send_refusal_until(from, key, refusal, None, reserve);
     }
 
     /// The same where it is known after how many milliseconds it may be tried again.
@@ -385,18 +398,10 @@ impl Hub {
         reserve: Reserve,
     ) {
         self.counters.errors_total += 1;
-        let retryable = refusal.code.retryable();
-        let error = event::Error {
-            refusal,
-            retryable,
-            retry_after_ms,
-        };
+        let error = event::Error::until(refusal, retry_after_ms);
         self.reply(self.find(key), from, reserve, |out| error.encode(out));
     }
 }
-
-/// How soon a client may repeat what was refused for want of room.
-const RETRY_AFTER_MS: u64 = 1000;
 
 fn refusal<'a>(
     key: &'a Key,

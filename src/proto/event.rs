@@ -7,6 +7,7 @@
 
 use super::object::{Object, write_string};
 use super::{Refusal, Target};
+use crate::limits::RETRY_AFTER_MS;
 
 mod welcome;
 
@@ -470,15 +471,22 @@ pub struct Error<'a> {
 
 impl<'a> From<&'a Refusal<'a>> for Error<'a> {
     fn from(refusal: &'a Refusal<'a>) -> Error<'a> {
-        Error {
-            refusal,
-            retryable: refusal.code.retryable(),
-            retry_after_ms: None,
-        }
+        Error::until(refusal, None)
     }
 }
 
-impl Error<'_> {
+impl<'a> Error<'a> {
+    /// The same where it may be known when the command can succeed. Whatever may be repeated says when.
+    pub fn until(refusal: &'a Refusal<'a>, retry_after_ms: Option<u64>) -> Error<'a> {
+        let retryable = refusal.code.retryable();
+        let usual_ms = retryable.then_some(RETRY_AFTER_MS);
+        Error {
+            refusal,
+            retryable,
+            retry_after_ms: retry_after_ms.or(usual_ms),
+        }
+    }
+
     /// Appends the event.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let refusal = self.refusal;

@@ -7,6 +7,7 @@ use super::ids::Ids;
 use super::reader::{meta, opened, read, space, unsigned};
 use super::upkeep::Upkeep;
 use crate::hashing::HashKey;
+use crate::limits::STORE_PLACE_COUNT_MAX;
 use crate::log::{
     Copy, Draft, Entry, First, Head, Note, Opened, Owed, Reader, Span, Table, TableError, What,
 };
@@ -14,9 +15,6 @@ use crate::room::{Key, Space};
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::io;
-
-/// Logs whose places are remembered.
-const PLACE_COUNT_MAX: usize = 100_000;
 
 /// Where a log lies.
 #[derive(Clone, Copy, Debug)]
@@ -182,7 +180,7 @@ impl SqliteTable {
             .optional()?;
         let place = id.map(|id| Place { id, moved: None });
         if let Some(place) = place {
-            if self.places.len() >= PLACE_COUNT_MAX && self.moved.is_empty() {
+            if self.places.len() >= STORE_PLACE_COUNT_MAX && self.moved.is_empty() {
                 self.places.clear();
             }
             self.places.insert(key.clone(), place);

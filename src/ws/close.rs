@@ -47,6 +47,11 @@ impl CloseCode {
         matches!(self.0, 4000..=4099)
     }
 
+    /// Whether it tells the peer to come back after a pause.
+    pub fn asks_for_pause(self) -> bool {
+        matches!(self.0, 1001 | 1011 | 1013 | 4100..=4199)
+    }
+
     /// Whether the code may stand in a close frame: RFC 6455, 7.4, and the codes registered since (1012-1014).
     ///
     /// 1004 has no meaning; 1005, 1006 and 1015 are only for an endpoint's own use.

@@ -181,6 +181,7 @@ impl Client {
                 Frame::Text(text) => {
                     assert!(bye.is_none(), "nothing follows a bye: {text}");
                     let event: Value = serde_json::from_str(&text).expect("JSON");
+                    check_advice(&event);
                     bye = Some(event).filter(|event| event["type"] == "bye");
                 }
                 frame => panic!("text or a close frame, not {frame:?}"),
@@ -213,8 +214,25 @@ impl Client {
     fn receive(&mut self) -> Event {
         let text = self.socket.text();
         let value = value_of(&text);
+        check_advice(&value);
         Event { text, value }
     }
+}
+
+/// Whoever may come again is told when.
+fn check_advice(event: &Value) {
+    let is_again = match event["type"].as_str() {
+        Some("error") => event["retryable"] == true,
+        Some("bye") => matches!(
+            event["code"].as_u64(),
+            Some(1001 | 1011 | 1013 | 4100..4200)
+        ),
+        Some(_) | None => false,
+    };
+    assert!(
+        !is_again || event["retry_after_ms"].is_u64(),
+        "no word of when in {event}"
+    );
 }
 
 /// The event of a text. A field that is JSON, but beyond what a `Value` can hold (a number out of range, nesting that

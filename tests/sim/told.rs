@@ -161,6 +161,8 @@ struct Fields<'a> {
     to_seq_id: Option<u64>,
     code: Option<serde_json::Value>,
     request: Option<String>,
+    retryable: Option<bool>,
+    retry_after_ms: Option<u64>,
     event: Option<String>,
     deleted: Option<bool>,
     deleted_seq_id: Option<u64>,
@@ -248,7 +250,7 @@ fn tell(fields: Fields<'_>) -> Option<Told> {
             room: fields.room_id?,
         },
         "error" => Told::Error {
-            about: log(&fields),
+            about: (!fields.retryable? || fields.retry_after_ms.is_some()).then(|| log(&fields))?,
             code: fields.code?.as_str()?.to_owned(),
             request: fields.request?,
             id,

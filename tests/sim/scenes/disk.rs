@@ -5,7 +5,8 @@ use crate::stage::Stage;
 use crate::table::DiskFaults;
 use crate::told::Told;
 use roomcast::limits::{
-    Limits, STORE_STALL_MS, UNCOMMITTED_BYTES_PER_CONNECTION_MAX, UNCOMMITTED_BYTES_UNIT,
+    Limits, ROOM_BACKLOG_BYTES_MAX, STORE_STALL_MS, UNCOMMITTED_BYTES_MAX,
+    UNCOMMITTED_BYTES_PER_CONNECTION_MAX, UNCOMMITTED_BYTES_UNIT,
 };
 
 #[test]
@@ -62,6 +63,54 @@ fn who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused() {
         assert!(numbers(&told).into_iter().eq(1..=held_count as u64));
         stage.say(ann, &text);
         assert_eq!(numbers(&stage.told(ann)), [held_count as u64 + 1]);
+    }
+}
+
+#[test]
+fn a_room_and_a_log_hold_so_much_that_is_not_kept_yet() {
+    let text = |room: usize| {
+        let content = "x".repeat(60_000);
+        format!(r#"{{"type":"message","room_id":"r{room}","content":"{content}"}}"#)
+    };
+    // Senders to one room, and senders each to a room of their own.
+    for (sender_count, room_count) in [(4, 1), (40, 40)] {
+        let mut stage = Stage::on_disk(1, Limits::default(), DiskFaults::default(), 1);
+        let senders: Vec<_> = (0..sender_count)
+            .map(|number| {
+                let room = number % room_count;
+                (
+                    room,
+                    stage.enter(0, &format!("/ws?user=u{number}&room=r{room}")),
+                )
+            })
+            .collect();
+        stage.rest();
+        stage.net.disk().stand_still();
+        for _ in 0..20 {
+            for (room, sender) in &senders {
+                stage.say(*sender, &text(*room));
+            }
+            stage.turns(4);
+        }
+        // Those who wait look again each millisecond, so a scene does not come to rest before sends are refused.
+        stage.turns(200);
+        let (_, waiting_bytes) = stage.net.disk().waiting();
+        let room_full = stage.count(|counters| counters.room_backlog_full_total);
+        let log_full = stage.count(|counters| counters.log_full_total);
+        if room_count == 1 {
+            assert!(room_full > 0 && log_full == 0, "{room_full} {log_full}");
+            assert!(waiting_bytes < ROOM_BACKLOG_BYTES_MAX + 256 * 1024);
+        } else {
+            assert!(room_full == 0 && log_full > 0, "{room_full} {log_full}");
+            assert!(waiting_bytes < UNCOMMITTED_BYTES_MAX + 256 * 1024);
+        }
+        // Nothing of it is lost.
+        stage.net.disk().go_on();
+        for (_, sender) in senders {
+            let told = stage.told(sender);
+            let is_ack = |told: &&Told| matches!(told, Told::Ack { .. });
+            assert_eq!(told.iter().filter(is_ack).count(), 20);
+        }
     }
 }
 
