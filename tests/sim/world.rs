@@ -16,13 +16,14 @@ use crate::rng::Rng;
 use crate::runs::Tally;
 use crate::told::Log;
 use roomcast::counters::Counters;
-use roomcast::limits::KEPT_HOLD_MS;
+use roomcast::limits::{KEPT_HOLD_MS, STORE_RETRY_MS};
 use std::collections::BTreeSet;
 
 /// Steps after which a world that has to come to rest is taken to be running in circles.
 const REST_STEPS_MAX: usize = 30_000;
-/// What is due later than this does not keep a world from being at rest, in milliseconds.
-const REST_MS: u64 = 400;
+/// What is due later than this does not keep a world from being at rest, in milliseconds. A disk that refused a read is
+/// asked again before that.
+const REST_MS: u64 = STORE_RETRY_MS as u64 + 100;
 /// A world in which for so long only pings were heard is at rest, in milliseconds.
 const QUIET_MS: u64 = 3_000;
 const DAY_MS: u64 = 24 * 3_600_000;
