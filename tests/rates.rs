@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Frame, Opcode, Server, json, transported, until};
+use common::{Frame, Opcode, Server, enter, json, transported, until};
 use std::time::{Duration, Instant};
 
 transported!(
@@ -90,8 +90,10 @@ fn bytes_over_the_rate_wait(shards: u16) {
     let server = Server::with(shards, &["--bytes-per-connection-per-s-max", &rate]);
     let start = Instant::now();
     let mut echo = server.socket("/echo");
-    let mut reader = server.socket("/raw/r");
-    let mut writer = server.socket("/raw/r");
+    let mut relay = enter(&server, "/raw/r", 2);
+    let [writer, reader] = &mut *relay else {
+        panic!("two");
+    };
     let payload = vec![7; BYTES];
     for _ in 0..COUNT {
         echo.send(Opcode::Binary, &payload);

@@ -7,7 +7,7 @@ use super::Hub;
 use super::publish::draft_bytes;
 use crate::limits::{PASSING_BYTES_MAX, STORE_RETRY_MS};
 use crate::log::{
-    Answers, Append, Draft, Opened, Outcome, Request, Submission, What, copy_key, encode_message,
+    Answers, Append, Draft, Opened, Outcome, Request, What, copy_key, encode_message,
 };
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
@@ -30,13 +30,17 @@ impl Hub {
         let Answers {
             mut submission,
             outcomes,
-            is_asked: _,
+            is_asked,
         } = answers;
         for (request, outcome) in submission.requests.iter().zip(outcomes) {
             match request {
                 Request::Open { log, key, .. } => self.opened(*log, key, outcome),
                 Request::Append(append) => {
-                    self.appended(&submission, append, outcome);
+                    let draft = submission.draft(append);
+                    if is_asked {
+                        self.no_longer_submitted(append, &draft);
+                    }
+                    self.appended(append, &draft, outcome);
                     self.look_if_idle(append.log);
                 }
                 Request::Note(note) => self.noted(note, outcome),
@@ -96,16 +100,22 @@ impl Hub {
         }
     }
 
-    fn appended(&mut self, submission: &Submission, append: &Append, outcome: Outcome) {
-        let draft = submission.draft(append);
-        let Some(room) = self.rooms.get_mut(append.log) else {
-            self.refuse_gone(append, &draft);
+    /// What the service tells unasked was refused before, and counted then.
+    fn no_longer_submitted(&mut self, append: &Append, draft: &Draft<'_>) {
+        let room = self.rooms.get_mut(append.log);
+        if let Some(home) = room.and_then(Room::home_mut) {
+            let bytes = draft_bytes(draft);
+            debug_assert!(home.submitted_bytes >= bytes, "each is counted once");
+            home.submitted_bytes = home.submitted_bytes.saturating_sub(bytes);
+        }
+    }
+
+    fn appended(&mut self, append: &Append, draft: &Draft<'_>, outcome: Outcome) {
+        let Some(room) = self.rooms.get(append.log) else {
+            self.refuse_gone(append, draft);
             return;
         };
         let key = room.key.clone();
-        if let Some(home) = room.home_mut() {
-            home.submitted_bytes = home.submitted_bytes.saturating_sub(draft_bytes(&draft));
-        }
         let given = match outcome {
             Outcome::Kept { seq, unix_ms } => Given {
                 seq,
@@ -123,7 +133,7 @@ impl Hub {
                 if !append.is_copy {
                     let text =
                         "the server could not keep the message: send it again with the same `id`";
-                    self.refuse(append.from, &key, &draft, Code::Storage, text);
+                    self.refuse(append.from, &key, draft, Code::Storage, text);
                 }
                 return;
             }
@@ -132,11 +142,11 @@ impl Hub {
             self.counters.duplicates_total += 1;
         } else {
             self.counters.messages_numbered_total += 1;
-            self.append_message(append, &key, &draft, given);
+            self.append_message(append, &key, draft, given);
         }
         if !append.is_copy {
-            self.copy_to_sender(append, &key, &draft, given);
-            self.acknowledge(append, &key, &draft, given);
+            self.copy_to_sender(append, &key, draft, given);
+            self.acknowledge(append, &key, draft, given);
         }
     }
 

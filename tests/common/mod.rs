@@ -12,6 +12,7 @@
 mod client;
 mod http;
 pub mod mint;
+mod relay;
 mod server;
 mod socket;
 mod stream;
@@ -19,6 +20,7 @@ pub mod tls;
 
 pub use client::{Client, seq, seqs};
 pub use http::{Http, Response};
+pub use relay::enter;
 pub use server::{Server, program, run_to_end};
 pub use socket::{Frame, KEY, Socket, deflated, fragment, marked, masked, upgrade};
 pub use stream::Stream;

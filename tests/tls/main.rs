@@ -9,7 +9,7 @@ mod openssl;
 mod pairs;
 
 use authority::{Authority, Folder};
-use common::{Client, Frame, Opcode, Server, Socket, Stream, json, until};
+use common::{Client, Frame, Opcode, Server, Socket, Stream, enter, json, until};
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
@@ -58,9 +58,9 @@ fn rooms_relays_echoes_and_pages_are_served() {
             ann.post("r", number);
             assert_eq!(bob.take("message")["content"], number);
         }
-        let (mut one, mut other) = (server.socket("/raw/r"), server.socket("/raw/r"));
-        one.send(Opcode::Binary, b"to the others");
-        assert_eq!(other.message(), Frame::Binary(b"to the others".to_vec()));
+        let mut relay = enter(&server, "/raw/r", 2);
+        relay[0].send(Opcode::Binary, b"to the others");
+        assert_eq!(relay[1].message(), Frame::Binary(b"to the others".to_vec()));
         let mut echo = server.socket("/echo");
         echo.send_text("and back");
         assert_eq!(echo.text(), "and back");
