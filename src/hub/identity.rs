@@ -142,9 +142,12 @@ impl Hub {
         outcome: Result<Box<Granted>, Code>,
         id: Option<&str>,
     ) {
-        // A connection that went while it waited has given its claim back already.
         let Some(Identity::Claiming(user)) = self.clients.get(to).map(|client| client.identity)
         else {
+            // It went while it waited, and has given the name back: where that is held here, it is held for nobody.
+            if let Some(user) = self.users.find(name, self.hash_key) {
+                self.check_left(user);
+            }
             return;
         };
         match outcome {

@@ -203,3 +203,30 @@ fn a_room_is_dropped_whose_last_message_is_answered_after_everyone_has_left() {
         assert_eq!(stage.count(|counters| counters.rooms), 0, "seed {seed}");
     }
 }
+
+#[test]
+fn a_name_is_held_for_nobody_who_went_before_it_was_kept() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let limits = Limits {
+        name_hold_days: 1,
+        ..Limits::default()
+    };
+    for shard in [0, 1] {
+        let mut stage = Stage::on_disk(2, limits.clone(), DiskFaults::default(), 1);
+        stage.net.disk().stand_still();
+        let ann = stage.enter(shard, "/ws?user=ann");
+        stage.wait(u64::from(limits.handshake_ms + limits.close_ms));
+        assert_eq!(stage.close_code(ann), Some(4100));
+        stage.net.disk().go_on();
+        stage.rest();
+        assert!(stage.count(|counters| counters.users) > 0, "it is kept");
+        stage.pause(3 * DAY_MS);
+        // Something has to wake each of them.
+        for shard in [0, 1] {
+            let other = stage.enter(shard, "/ws");
+            stage.reset(other);
+        }
+        stage.rest();
+        assert_eq!(stage.count(|counters| counters.users), 0);
+    }
+}
