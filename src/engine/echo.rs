@@ -1,11 +1,12 @@
 //! The short way of `/echo`: messages go from the read buffer straight into the peer's replies, which are looked up
 //! once for all of them.
 
+use super::flush::send;
 use super::read::Stop;
 use super::{Engine, Socket};
 use crate::limits::REPLY_BYTES_MAX;
 use crate::log::LogPort;
-use crate::peer::{Phase, Replies};
+use crate::peer::{Peer, Phase, Replies};
 use crate::slots::Slot;
 use crate::ws::frame::{self, Opcode};
 use crate::ws::{Input, Message, Protocol, Rules, Violation};
@@ -58,8 +59,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             *budget -= 1;
         };
         self.hub.counters.messages_received_total += u64::from(before - *budget);
-        self.put_replies(slot, replies);
+        let is_through = self.send_echoes(slot, replies);
         match end {
+            // Nobody would call it back.
+            End::Stopped(Stop::Replies) if is_through => Some(Stop::Budget),
             End::Stopped(stop) => Some(stop),
             End::Violated(violation) => {
                 self.violated(slot, violation.close_code(), violation.as_str());
@@ -72,12 +75,28 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
     }
 
-    fn put_replies(&mut self, slot: Slot, replies: Box<Replies>) {
+    /// Sends what there is at once: nobody else has a part in it, so nothing is gained by waiting for the end of the turn.
+    /// Returns whether the socket took all of it.
+    fn send_echoes(&mut self, slot: Slot, mut replies: Box<Replies>) -> bool {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return false;
+        };
+        let Peer { socket, marks, .. } = peer;
+        let (common, counters) = (&mut self.common, &mut self.hub.counters);
+        match send(socket, common, marks, replies.rest(), counters) {
+            Some(count) => replies.advance(count),
+            None => {
+                self.doom(slot.index);
+                return false;
+            }
+        }
         if replies.is_empty() {
             self.recycle(replies);
-        } else if let Some(peer) = self.peers.get_mut(slot) {
-            peer.replies = Some(replies);
-            self.mark_flush(slot.index);
+            return true;
         }
+        peer.replies = Some(replies);
+        // What was put aside may have joined them.
+        self.mark_flush(slot.index);
+        false
     }
 }

@@ -108,15 +108,19 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             // It left that room: the rest of the frame is about to join its replies.
             return Slice::Short;
         };
-        let cursor = self.cursor(link);
-        // One byte further is inside the frame, so the gathering ends behind it.
-        self.send_room(link, cursor + 1)
-    }
-
-    fn cursor(&self, link: Link) -> u64 {
-        let room = self.hub.rooms.at(link.room);
-        let member = room.and_then(|room| room.members.get(link.member as usize));
-        member.map_or(0, |member| member.cursor)
+        let Some(room) = self.hub.rooms.at(link.room) else {
+            return Slice::Whole;
+        };
+        let end = match &peer.replies {
+            // What follows it goes along.
+            None => room.tail.head(),
+            // One byte further is inside the frame, so the gathering ends behind it.
+            Some(_) => {
+                let member = room.members.get(link.member as usize);
+                member.map_or(0, |member| member.cursor + 1)
+            }
+        };
+        self.send_room(link, end)
     }
 
     fn flush_replies(&mut self, index: u32) -> Slice {
@@ -267,34 +271,46 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             replies,
             ..
         } = peer;
-        let own = Connection {
-            shard: self.place.shard,
-            slot,
+        // With replies behind a frame, the sending ends where the frame does.
+        let stretch = match replies {
+            None if member.is_plain() => tail.stretch(member.cursor, end),
+            Some(_) | None => None,
         };
+        let replies = replies.as_deref_mut();
+        let mut own_replies = replies.filter(|_| !member.is_mid_frame());
         self.gathered.clear();
-        if let Some(replies) = replies.as_deref().filter(|_| !member.is_mid_frame()) {
+        if let Some(replies) = &own_replies {
             self.gathered.extend_from_slice(replies.rest());
         }
         let own_bytes = self.gathered.len();
-        let cut = member.cut(key.space, own);
-        tail.gather(
-            member.cursor,
-            end,
-            cut,
-            SEGMENT_BYTES,
-            &mut self.gathered,
-            &mut self.runs,
-        );
+        let bytes = match stretch {
+            Some(bytes) => bytes,
+            None => {
+                let own = Connection {
+                    shard: self.place.shard,
+                    slot,
+                };
+                let cut = member.cut(key.space, own);
+                let (gathered, runs) = (&mut self.gathered, &mut self.runs);
+                tail.gather(member.cursor, end, cut, SEGMENT_BYTES, gathered, runs);
+                &self.gathered
+            }
+        };
         let (common, counters) = (&mut self.common, &mut self.hub.counters);
-        let Some(count) = send(socket, common, marks, &self.gathered, counters) else {
+        let Some(count) = send(socket, common, marks, bytes, counters) else {
             self.doom(index);
             return Slice::Short;
         };
-        if let Some(replies) = replies.as_deref_mut().filter(|_| own_bytes > 0) {
+        let is_whole = count == bytes.len();
+        if let Some(replies) = own_replies.as_mut().filter(|_| own_bytes > 0) {
             replies.advance(count.min(own_bytes));
         }
-        if count >= own_bytes {
-            member.advance(self.runs.position_after(count - own_bytes), tail);
+        if let Some(taken) = count.checked_sub(own_bytes) {
+            let position = match stretch {
+                Some(_) => member.cursor + taken as u64,
+                None => self.runs.position_after(taken),
+            };
+            member.advance(position, tail);
             if member.cursor >= tail.head() {
                 member.has_own = false;
             }
@@ -303,7 +319,6 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 false => marks.clear(Marks::MID_FRAME),
             }
         }
-        let is_whole = count == self.gathered.len();
         if peer
             .replies
             .as_ref()

@@ -220,19 +220,21 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
-        if writable && (peer.marks.set(Marks::WRITABLE) || peer.socket.held_bytes(&self.common) > 0)
+        let marks = &mut peer.marks;
+        if writable
+            && (marks.set(Marks::WRITABLE) || peer.socket.held_bytes(&self.common) > 0)
+            && marks.set(Marks::TO_FLUSH)
         {
-            self.mark_flush(slot.index);
+            self.to_flush.push(slot.index);
         }
-        let Some(peer) = self.peers.get_mut(slot) else {
-            return;
-        };
         if hung_up {
-            peer.marks.set(Marks::HUNG_UP);
+            marks.set(Marks::HUNG_UP);
         }
         if readable || hung_up {
-            peer.marks.set(Marks::READABLE);
-            self.mark_read(slot.index);
+            marks.set(Marks::READABLE);
+            if marks.set(Marks::TO_READ) {
+                self.to_read.push(slot.index);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::clients::member;
 use super::{Hub, shared};
-use crate::limits::CREDIT_BYTES;
+use crate::limits::{CREDIT_BYTES, SHARED_BYTES_MAX};
 use crate::log::{Note, Request};
 use crate::mail::{Mail, Sync};
 use crate::room::{Batch, Fan, Home, Key, Membership, Opening, Role, Room, Space, Step, Tail};
@@ -321,7 +321,8 @@ impl Hub {
         }
     }
 
-    /// A pass of a room's fan-out begins. Returns the position at which it ends.
+    /// A pass of a room's fan-out begins, or goes on. Returns how many members are still to be served, and the position
+    /// at which it ends: no more than what is gathered once for all of them.
     pub fn begin_pass(&mut self, slot: Slot) -> Option<(u32, u64)> {
         let room = self.rooms.get_mut(slot)?;
         match room.fan {
@@ -329,7 +330,7 @@ impl Hub {
             Fan::Idle | Fan::Waiting => {
                 room.passing_bytes = 0;
                 let next = u32::try_from(room.members.len()).unwrap_or(u32::MAX);
-                let end = room.tail.head();
+                let end = room.tail.pass_end(room.released, SHARED_BYTES_MAX);
                 room.fan = Fan::Running { next, end };
                 Some((next, end))
             }

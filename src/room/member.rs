@@ -129,6 +129,15 @@ impl Membership {
         self.progress == Progress::Boundary && !self.has_own && self.cursor >= self.mark
     }
 
+    /// Whether the member is sent all bytes behind its cursor as they lie in the segments; it may stand inside a frame.
+    pub fn is_plain(&self) -> bool {
+        let is_in_step = matches!(self.progress, Progress::Boundary | Progress::MidFrame);
+        is_in_step
+            && !self.has_own
+            && self.cursor >= self.mark
+            && self.encoding == Encoding::Plain
+    }
+
     /// What the member does not get to see.
     pub fn cut(&self, space: Space, own: Connection) -> Cut {
         let own_messages = match space {

@@ -1,7 +1,7 @@
 //! Reading a tail: what lies between a cursor and the head, without what its reader is not to see.
 
 use super::super::Connection;
-use super::super::segment::{Encoding, Frame, Kind};
+use super::super::segment::{Encoding, Frame, Kind, Segment};
 use super::Tail;
 
 /// What one reader does not get to see.
@@ -28,12 +28,17 @@ struct Run {
 #[derive(Debug, Default)]
 pub struct Runs {
     runs: Vec<Run>,
+    /// Bytes of all runs.
+    len: usize,
     reach: u64,
 }
 
 impl Runs {
     /// The position of a reader that took `written` of the gathered bytes.
     pub fn position_after(&self, mut written: usize) -> u64 {
+        if written >= self.len {
+            return self.reach;
+        }
         for run in &self.runs {
             if written < run.len {
                 return run.start + written as u64;
@@ -45,10 +50,12 @@ impl Runs {
 
     fn clear(&mut self, from: u64) {
         self.runs.clear();
+        self.len = 0;
         self.reach = from;
     }
 
     fn push(&mut self, start: u64, len: usize) {
+        self.len += len;
         match self.runs.last_mut() {
             Some(last) if last.start + last.len as u64 == start => last.len += len,
             Some(_) | None => self.runs.push(Run { start, len }),
@@ -60,7 +67,30 @@ impl Tail {
     /// The whole backlog between two positions as one slice, where that is possible: the usual case.
     pub fn slice(&self, from: u64, end: u64) -> Option<&[u8]> {
         let last = self.segments.back()?;
-        (from >= last.start() && last.is_dense()).then(|| last.slice(from, end))
+        if from >= last.start() {
+            return last.is_dense().then(|| last.slice(from, end));
+        }
+        let stretch = self.stretch(from, end)?;
+        (stretch.len() as u64 == end - from).then_some(stretch)
+    }
+
+    /// What lies behind `from`, up to `end`, in one segment: for a reader of plain frames of which nothing is left out.
+    /// `from` may lie inside a frame, but not inside one that is kept aside.
+    pub fn stretch(&self, from: u64, end: u64) -> Option<&[u8]> {
+        let segment = self.segments.get(self.first_segment(from))?;
+        (from >= segment.start() && segment.is_dense()).then(|| segment.slice(from, end))
+    }
+
+    /// Where a pass that begins at `from` ends: at the head, unless less than that is all that can be
+    /// [gathered](Tail::gather) at once in `bytes_max`. Then it is the end of a segment.
+    pub fn pass_end(&self, from: u64, bytes_max: usize) -> u64 {
+        let most = from.saturating_add(bytes_max as u64);
+        if self.head <= most {
+            return self.head;
+        }
+        let ends = self.segments.iter().map(Segment::end);
+        let behind = ends.filter(|end| *end > from);
+        behind.take_while(|end| *end <= most).last().unwrap_or(self.head)
     }
 
     /// Copies what a reader at `from` may see up to `end` behind `out`, at most about `bytes_max`. A frame in which

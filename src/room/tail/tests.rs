@@ -201,3 +201,68 @@ fn memory_is_what_the_segments_hold() {
     }
     assert_eq!((tail.memory(), tail.numbered_bytes), (0, 0));
 }
+
+/// Three segments of two frames each, the last not full.
+fn long_tail() -> Tail {
+    let mut tail = Tail::new(0);
+    for number in 0..5_u8 {
+        let frame = vec![number; SEGMENT_BYTES / 2];
+        tail.append(&frame, None, Kind::Numbered, Connection::NONE);
+    }
+    tail
+}
+
+#[test]
+fn a_stretch_is_what_is_gathered_up_to_the_end_of_its_segment() {
+    let tail = long_tail();
+    let (start, end) = (tail.start(), tail.head());
+    for from in [0, 1, 70, 65_535, 65_536, 100_000, 131_072, 163_839].map(|at| start + at) {
+        let stretch = tail.stretch(from, end).expect("a segment is there");
+        let (mut out, mut runs) = (Vec::new(), Runs::default());
+        tail.gather(from, end, ALL, usize::MAX / 2, &mut out, &mut runs);
+        let until = from + stretch.len() as u64;
+        assert_eq!(stretch, &out[..stretch.len()], "from {from}");
+        let is_segment_end = tail.seq_at(until).is_multiple_of(2);
+        assert!(until == end || is_segment_end, "from {from}");
+    }
+    assert_eq!(tail.stretch(end, end), None);
+    assert_eq!(tail.stretch(start, start + 7), Some(&[0; 7][..]));
+}
+
+#[test]
+fn a_slice_is_all_that_lies_between_within_one_segment() {
+    let tail = long_tail();
+    let (start, segment) = (tail.start(), SEGMENT_BYTES as u64);
+    for (from, end, is_one) in [
+        (0, segment, true),
+        (1, segment - 1, true),
+        (segment, 2 * segment, true),
+        (1, segment + 1, false),
+        (2 * segment, 5 * segment / 2, true),
+        (segment, 5 * segment / 2, false),
+    ] {
+        let slice = tail.slice(start + from, start + end);
+        let expected = is_one.then_some((end - from) as usize);
+        assert_eq!(slice.map(<[u8]>::len), expected, "{from} to {end}");
+    }
+}
+
+#[test]
+fn a_pass_ends_where_one_gathering_does() {
+    let tail = long_tail();
+    let (start, segment) = (tail.start(), SEGMENT_BYTES);
+    for (from, bytes_max, end) in [
+        (0, 3 * segment, 5 * segment / 2),
+        (0, 5 * segment / 2, 5 * segment / 2),
+        (0, 5 * segment / 2 - 1, 2 * segment),
+        (0, segment, segment),
+        (100, segment - 100, segment),
+        (100, segment, segment),
+        // No segment ends so soon: everything, as ever.
+        (0, segment - 1, 5 * segment / 2),
+        (5 * segment / 2, segment, 5 * segment / 2),
+    ] {
+        let pass_end = tail.pass_end(start + from as u64, bytes_max);
+        assert_eq!(pass_end - start, end as u64, "from {from}, {bytes_max}");
+    }
+}
