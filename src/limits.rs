@@ -162,6 +162,10 @@ pub const CONNECTION_COUNT_MAX: u32 = 4_000_000;
 /// Largest `message_bytes_max`.
 pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
+/// By how much more than an interval a peer may be silent before it is sent a ping, in hundredths of an interval: of two,
+/// what is left is for the answer.
+pub const PING_SILENCE_PERCENT: u32 = 60;
+
 /// Size at which a segment of a room's log is sealed, in bytes of encoded frames.
 pub const SEGMENT_BYTES: usize = 64 * 1024;
 /// How long a room keeps more than its tail for readers that are behind, in milliseconds: a burst is no reason to lose
@@ -307,7 +311,7 @@ pub struct Limits {
     /// Memory held only for the sake of peers that stopped reading in the middle of a frame, in bytes, per shard; and as
     /// much again for those that did so in the middle of a TLS record.
     pub stalled_bytes_max: usize,
-    /// Interval of WebSocket pings; silence for two of them closes.
+    /// Silence for two of these closes; a ping comes before that, see [`PING_SILENCE_PERCENT`].
     pub heartbeat_ms: u32,
     /// From accept to the end of the request head, and from upgrade to a settled identity.
     pub handshake_ms: u32,

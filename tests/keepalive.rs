@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 transported!(
     pings_come_in_intervals,
+    who_speaks_is_not_asked,
     silence_for_two_intervals_closes,
     a_standstill_of_the_server_is_not_silence,
     any_traffic_is_a_sign_of_life,
@@ -44,6 +45,26 @@ fn pings_come_in_intervals(shards: u16) {
         "{spent:?}"
     );
     assert_eq!(server.metric("silent_closed_total"), 0);
+}
+
+fn who_speaks_is_not_asked(shards: u16) {
+    const INTERVAL: Duration = Duration::from_millis(500);
+    let server = Server::with(shards, &["--heartbeat-ms", "500"]);
+    let mut client = Client::open(&server, "");
+    let start = Instant::now();
+    while start.elapsed() < 4 * INTERVAL {
+        client.socket.send_text(r#"{"type":"heartbeat"}"#);
+        match client.socket.frame() {
+            Frame::Text(text) => assert!(text.contains(r#""type":"heartbeat""#), "{text}"),
+            frame => panic!("not asked for anything: {frame:?}"),
+        }
+        std::thread::sleep(INTERVAL / 5);
+    }
+    let silent = Instant::now();
+    match client.socket.frame() {
+        Frame::Ping(_) => assert!(silent.elapsed() > INTERVAL),
+        frame => panic!("a ping, not {frame:?}"),
+    }
 }
 
 fn silence_for_two_intervals_closes(shards: u16) {

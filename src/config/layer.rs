@@ -251,7 +251,7 @@ pub struct Layer {
     #[arg(long, value_name = "BYTES", help_heading = MEMORY)]
     pub stalled_bytes_max: Option<usize>,
 
-    /// Interval of WebSocket pings, in milliseconds; silence for two of them closes.
+    /// Silence for two of these closes, in milliseconds; a ping asks before that, after 1.6 of them.
     #[arg(long, value_name = "MS", help_heading = TIMES)]
     pub heartbeat_ms: Option<u32>,
     /// Time for a request head, and again for a hello, in milliseconds.

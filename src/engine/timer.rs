@@ -1,11 +1,12 @@
 //! Phase 9: deadlines. Each peer has one timer; a deadline that moved away is found when the old one fires.
 
 use super::arrive::FULL;
+use super::flush::send;
 use super::{Engine, Socket};
 use crate::http::Refusal;
-use crate::limits::{REPLY_BYTES_MAX, STANDSTILL_MS};
+use crate::limits::{PING_SILENCE_PERCENT, REPLY_BYTES_MAX, STANDSTILL_MS};
 use crate::log::LogPort;
-use crate::peer::{Marks, Phase};
+use crate::peer::{Marks, Peer, Phase};
 use crate::slots::Slot;
 use crate::timers::{Tick, ticks};
 use crate::ws::CloseCode;
@@ -67,7 +68,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
     }
 
-    /// A ping each interval; silence for two of them is the end, and so is a token that has expired.
+    /// Who has been silent for long is asked, and who stays silent for two intervals is let go; so is one whose token has
+    /// expired. Where an inbox has messages there is a ping in each interval, as the answer confirms them.
     fn check_life(&mut self, slot: Slot) {
         if self.check_token(slot) {
             return;
@@ -87,34 +89,61 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             // Time in which it is not read is not silence.
             peer.heard = now;
         }
-        if now.saturating_sub(peer.heard) >= 2 * interval {
+        let heard = peer.heard;
+        if now.saturating_sub(heard) >= 2 * interval {
             self.hub.counters.silent_closed_total += 1;
             self.dismiss_with(slot, CloseCode::SLOW, "no sign of life");
             return;
         }
-        self.ping(slot);
-        self.arm_open(slot, now + interval);
+        let mark = match peer.phase {
+            Phase::Chat => self.hub.inbox_mark(slot),
+            _ => None,
+        };
+        let ask = heard + ping_ticks(interval);
+        if mark.is_none() && now < ask {
+            self.arm_open(slot, ask);
+            return;
+        }
+        self.ping(slot, mark);
+        let next = match mark {
+            Some(_) => now + interval,
+            None => heard + 2 * interval,
+        };
+        self.arm_open(slot, next);
     }
 
-    fn ping(&mut self, slot: Slot) {
-        let Some(peer) = self.peers.get(slot) else {
+    fn ping(&mut self, slot: Slot, mark: Option<u64>) {
+        let Some(peer) = self.peers.get_mut(slot) else {
             return;
         };
         // A blocked peer would not get it in time, and a full one is watched by what it takes.
         if !peer.marks.has(Marks::WRITABLE) || peer.reply_bytes() >= REPLY_BYTES_MAX {
             return;
         }
-        let mark = match peer.phase {
-            Phase::Chat => self.hub.inbox_mark(slot).map(|seq| seq.to_string()),
-            _ => None,
-        };
-        if let Some(replies) = self.replies(slot.index) {
-            frame::encode(
-                replies.buffer(),
-                Opcode::Ping,
-                mark.unwrap_or_default().as_bytes(),
-            );
+        let mark = mark.map(|seq| seq.to_string()).unwrap_or_default();
+        let mut ping = std::mem::take(&mut self.gathered);
+        ping.clear();
+        frame::encode(&mut ping, Opcode::Ping, mark.as_bytes());
+        let is_next = peer.replies.is_none() && !peer.marks.has(Marks::MID_FRAME);
+        let Peer { socket, marks, .. } = peer;
+        let (common, counters) = (&mut self.common, &mut self.hub.counters);
+        // Usually nothing else waits, so it needs neither a buffer of the peer's own nor another turn.
+        match is_next.then(|| send(socket, common, marks, &ping, counters)) {
+            Some(None) => self.doom(slot.index),
+            Some(Some(count)) if count == ping.len() => {}
+            sent @ (Some(Some(_)) | None) => {
+                let rest = ping.get(sent.flatten().unwrap_or(0)..).unwrap_or_default();
+                if let Some(replies) = self.replies(slot.index) {
+                    replies.buffer().extend_from_slice(rest);
+                }
+                self.mark_flush(slot.index);
+            }
         }
-        self.mark_flush(slot.index);
+        self.gathered = ping;
     }
+}
+
+/// For how long a peer may be silent before it is asked, of an interval in ticks.
+fn ping_ticks(interval: Tick) -> Tick {
+    interval + interval * PING_SILENCE_PERCENT / 100
 }
