@@ -16,6 +16,7 @@ transported!(
     a_client_counts_where_the_proxy_says,
 );
 sharded!(
+    who_is_too_many_behind_a_proxy_has_no_place,
     forwarded_addresses_of_others_do_not,
     a_header_may_come_in_pieces,
     a_header_may_be_left_out,
@@ -175,20 +176,68 @@ fn a_client_counts_where_the_proxy_says(shards: u16) {
         stream.write_all(before).expect("the server reads");
         let mut http = Http::new(server.secure(stream));
         http.send(upgrade(&server.host(), "/echo", lines));
-        (http.response().status, http)
+        let status = (!http.is_ended()).then(|| http.response().status);
+        (status, http)
     };
     let forwarded = "X-Forwarded-For: 192.0.2.7\r\n";
     let (first, second) = (ask(b"", forwarded), ask(&line("192.0.2.7"), ""));
-    assert_eq!((first.0, second.0), (101, 101));
-    // Both ways name the same client, who has as many as it may.
-    assert_eq!(ask(b"", forwarded).0, 429);
-    assert_eq!(ask(&line("192.0.2.7"), "").0, 429);
-    assert_eq!(ask(b"", "X-Forwarded-For: 192.0.2.8\r\n").0, 101);
-    assert_eq!(ask(&line("192.0.2.9"), "").0, 101);
+    assert_eq!((first.0, second.0), (Some(101), Some(101)));
+    // Both ways name the same client, who has as many as it may. Who is named before a handshake gets none.
+    assert_eq!(ask(b"", forwarded).0, Some(429));
+    let before_handshake = (!server.speaks_tls()).then_some(429);
+    assert_eq!(ask(&line("192.0.2.7"), "").0, before_handshake);
+    assert_eq!(ask(b"", "X-Forwarded-For: 192.0.2.8\r\n").0, Some(101));
+    assert_eq!(ask(&line("192.0.2.9"), "").0, Some(101));
     assert!(server.metric("address_full_total") >= 2);
     drop(first);
-    until("there is room again", || ask(b"", forwarded).0 == 101);
+    until("there is room again", || ask(b"", forwarded).0 == Some(101));
     drop((idle, own, second));
+}
+
+fn who_is_too_many_behind_a_proxy_has_no_place(shards: u16) {
+    let most = 8;
+    let flags = [
+        "--connections-per-address-max=1",
+        "--close-ms=60000",
+        "--handshake-ms=60000",
+        &format!("--max-connections={most}"),
+    ];
+    let server = Server::with(shards, &[&flags[..], &TRUSTED[2..]].concat());
+    let ask = |before: &[u8], lines: &str| {
+        let mut stream = server.connect();
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(before).expect("the server reads");
+        let mut http = Http::new(stream);
+        http.send(upgrade(&server.host(), "/echo", lines));
+        http
+    };
+    let mut member = ask(&line("192.0.2.7"), "");
+    assert_eq!(member.response().status, 101);
+    // They are told, and stay: on each shard as many as there are places for that, half of 64. Others just end.
+    let (header, forwarded) = (line("192.0.2.7"), "X-Forwarded-For: 192.0.2.7\r\n");
+    let (mut held, mut told) = (Vec::new(), 0);
+    for number in 0..200 {
+        let mut http = match number % 2 {
+            0 => ask(&header, ""),
+            _ => ask(b"", forwarded),
+        };
+        if !http.is_ended() {
+            assert_eq!(http.response().status, 429);
+            told += 1;
+        }
+        held.push(http);
+    }
+    assert!((1..=32 * usize::from(shards)).contains(&told), "{told}");
+    // None of them has one of the places that there are for everybody.
+    let others: Vec<Http> = (1..most)
+        .map(|last| {
+            let mut http = ask(&line(&format!("192.0.2.{}", 7 + last)), "");
+            assert_eq!(http.response().status, 101, "{last}");
+            http
+        })
+        .collect();
+    assert_eq!(server.metric("address_full_total"), 200);
+    drop((member, held, others));
 }
 
 fn a_header_may_come_in_pieces(shards: u16) {

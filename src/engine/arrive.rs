@@ -31,7 +31,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         };
         if let Err(denial) = seat {
             self.count(denial);
-            if !self.may_tell(denial, caller, now.mono_ms) {
+            if !self.may_tell(denial, caller.is_plain, now.mono_ms) {
                 return;
             }
         }
@@ -56,25 +56,33 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     /// The address of a connection's client is known now, or turns out to be another one: from here on the connection
-    /// counts there. False: there are too many of that address, so the connection was told so, and ends.
+    /// counts there. False: there are too many of that address, so the connection ends, and has given its place back as
+    /// one has that is turned away when it is accepted. It is told why if `is_plain`, which is that no handshake is
+    /// needed for it, and as long as there are places for that.
     ///
     /// It is for connections that come through a proxy, once that has said whose they are. Each call counts as one
     /// handshake of the address, so it is made once for a connection, or once for each upgrade.
-    pub(super) fn reseat(&mut self, slot: Slot, address: IpAddr) -> bool {
+    pub(super) fn reseat(&mut self, slot: Slot, address: IpAddr, is_plain: bool) -> bool {
         if self.is_turned_away(slot) {
             return true;
         }
         let old = self.seats.get(&slot.index).copied();
         let old = old.unwrap_or(Seat::UNCOUNTED);
-        match self.site.reseat(old, address, self.now.mono_ms) {
+        let mono_ms = self.now.mono_ms;
+        match self.site.reseat(old, address, mono_ms) {
             Ok(seat) => {
                 self.take_in(slot.index, seat);
                 true
             }
             Err(denial) => {
                 self.count(denial);
-                let reply = self.closing();
-                self.refuse_request(slot, reply, refusal_of(denial));
+                if self.may_tell(denial, is_plain, mono_ms) {
+                    let seat = self.take_seat(slot.index);
+                    self.site.release(seat, mono_ms);
+                    self.turn_away(slot, denial);
+                } else {
+                    self.doom(slot.index);
+                }
                 false
             }
         }
@@ -102,13 +110,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.joins_from(address);
     }
 
-    /// Whether there is a place in which a connection can be told why it is turned away. Over TLS that takes a handshake,
-    /// so that few are told, and none of an address that asks for so many.
-    fn may_tell(&mut self, denial: TurnedAway, caller: Caller, mono_ms: u64) -> bool {
+    /// Whether there is a place in which a connection can be told why it is turned away. Where that is not plain, it takes
+    /// a handshake, so that few are told, and none of an address that asks for so many.
+    fn may_tell(&mut self, denial: TurnedAway, is_plain: bool, mono_ms: u64) -> bool {
         if self.turned_away_count >= told_count_max(denial) {
             return false;
         }
-        caller.is_plain
+        is_plain
             || match denial {
                 TurnedAway::Full | TurnedAway::Memory => self.told_over_tls.take(mono_ms),
                 TurnedAway::AddressFull

@@ -29,7 +29,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.counters.proxied_total += 1;
         let nearest = client;
         self.proxied.insert(slot.index, Proxied { nearest, client });
-        self.reseat(slot, client);
+        let is_plain = !self.settings.is_tls;
+        self.reseat(slot, client, is_plain);
     }
 
     /// Takes down what trusted proxies wrote into a request. Returns whether they say that it came by TLS.
@@ -51,11 +52,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         client.is_secure
     }
 
-    /// Lets a client that a request named count for its own address. False: there are too many of that, and it was
-    /// told so.
+    /// Lets a client that a request named count for its own address. False: there are too many of that, and the
+    /// connection ends. A handshake, where there is one, is over by then: it can be told so.
     pub(super) fn seat_client(&mut self, slot: Slot) -> bool {
         match self.proxied.get(&slot.index).copied() {
-            Some(Proxied { nearest, client }) if client != nearest => self.reseat(slot, client),
+            Some(Proxied { nearest, client }) if client != nearest => {
+                self.reseat(slot, client, true)
+            }
             Some(_) | None => true,
         }
     }

@@ -76,6 +76,11 @@ impl Server {
         self.tls = Some(Arc::new(config));
     }
 
+    /// Whether its clients speak TLS with it.
+    pub fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -212,6 +212,32 @@ fn who_is_too_many_of_an_address_is_closed_before_a_handshake() {
 }
 
 #[test]
+fn who_is_too_many_behind_a_proxy_is_closed_before_a_handshake() {
+    let flags = [
+        "--connections-per-address-max=2",
+        "--trusted-proxy=127.0.0.1",
+    ];
+    let (_authority, _folder, server) = ready(1, &flags);
+    let open = || {
+        let mut stream = server.connect();
+        let header = b"PROXY TCP4 192.0.2.7 127.0.0.1 54321 443\r\n";
+        stream.write_all(header).expect("the server reads");
+        server.secure(stream)
+    };
+    let mut members: Vec<Client> = (0..2)
+        .map(|_| Client::on(Socket::open(open(), &server.host(), "/ws")))
+        .collect();
+    for _ in 0..50 {
+        assert!(common::Http::new(open()).is_ended());
+    }
+    members.iter_mut().for_each(Client::barrier);
+    server.metric_is("address_full_total", 50);
+    let handshakes = server.metric("tls_handshakes_total");
+    assert!(handshakes < 50, "{handshakes}");
+    server.metric_is("tls_failed_total", 0);
+}
+
+#[test]
 fn http_in_the_clear_is_told_so() {
     let (_authority, _folder, server) = ready(1, &[]);
     for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "P"] {
