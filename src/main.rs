@@ -4,8 +4,9 @@ use std::env;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use log::LevelFilter;
 use roomcast::config::{self, Config};
-use roomcast::reactor::{Server, signals, sys};
+use roomcast::reactor::{AUDIT, Server, signals, sys};
 use roomcast::tools;
 
 fn main() -> ExitCode {
@@ -26,9 +27,7 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    env_logger::Builder::new()
-        .filter_level(setup.config.log)
-        .init();
+    start_log(setup.config.log);
     for note in &setup.notes {
         log::warn!("{note}");
     }
@@ -43,6 +42,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs from this level on. What moderators did is no matter of level: it is there unless nothing is.
+fn start_log(level: LevelFilter) {
+    let audit = match level {
+        LevelFilter::Off => LevelFilter::Off,
+        LevelFilter::Error | LevelFilter::Warn | LevelFilter::Info => LevelFilter::Info,
+        LevelFilter::Debug | LevelFilter::Trace => level,
+    };
+    env_logger::Builder::new()
+        .filter_level(level)
+        .filter_module(AUDIT, audit)
+        .init();
 }
 
 fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {

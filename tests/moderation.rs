@@ -18,6 +18,7 @@ transported!(
     what_is_wrong_is_named,
     every_connection_of_a_user_is_taken_out,
     what_moderators_do_is_logged,
+    what_moderators_do_is_logged_at_every_level,
 );
 
 /// A file with a moderator for every room, which goes with this value.
@@ -414,6 +415,37 @@ fn what_moderators_do_is_logged(shards: u16) {
         assert!(ban.contains(part), "{part} is not in {ban}");
     }
     assert!(unban.contains("event=unban"), "{unban}");
+}
+
+fn what_moderators_do_is_logged_at_every_level(shards: u16) {
+    for (level, is_logged) in [
+        ("warn", true),
+        ("error", true),
+        ("debug", true),
+        ("off", false),
+    ] {
+        let rules = Rules::new(&format!("level-{level}-{shards}"));
+        let flags = ["--config", rules.path(), "--log", level];
+        let mut server = Server::with(shards, &flags);
+        let mut moderator = server.client("mod");
+        moderator.join("r");
+        done(&mut moderator, order("ban", "r", "eve"));
+        let joined = moderator.post("r", "to be deleted");
+        moderator.ask(
+            json!({"type": "delete", "room_id": "r", "seq_id": joined["seq_id"]}),
+            "ack",
+        );
+        drop(moderator);
+        server.signal("TERM");
+        server.wait();
+        let log = server.log();
+        for event in ["event=ban", "event=delete"] {
+            let is_there = log
+                .lines()
+                .any(|line| line.contains("audit]") && line.contains(event));
+            assert_eq!(is_there, is_logged, "{level}, {event}: {log}");
+        }
+    }
 }
 
 #[test]

@@ -96,7 +96,8 @@ pub struct Layer {
     /// that one alone, otherwise those of the user. A data folder that is missing is made for that user.
     #[arg(long, value_name = "NAME[:GROUP]", help_heading = PLACE)]
     pub user: Option<String>,
-    /// What to log to standard error: off, error, warn, info, debug or trace.
+    /// What to log to standard error: off, error, warn, info, debug or trace. What moderators did is logged at each of
+    /// them but off.
     #[arg(long, value_name = "LEVEL", help_heading = PLACE)]
     pub log: Option<String>,
 

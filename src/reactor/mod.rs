@@ -36,6 +36,7 @@ use mio::Poll;
 use mio::net::TcpListener;
 
 pub use self::error::{ShardFailed, StartError};
+pub use self::process::AUDIT;
 
 use self::mailbox::Exchange;
 use self::plan::Plan;

@@ -144,8 +144,9 @@ impl Site for Process {
     }
 }
 
-/// The target of what is written down about moderators, in the log.
-const AUDIT: &str = "audit";
+/// The target in the log of what is written down about moderators. It is logged at `info`, and a log at any level but
+/// `off` should have it.
+pub const AUDIT: &str = "audit";
 
 #[cfg(test)]
 mod tests {
