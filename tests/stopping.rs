@@ -12,6 +12,7 @@ transported!(
     an_interrupt_stops_as_well,
     nobody_new_is_let_in,
     the_second_signal_exits_at_once,
+    a_hangup_stops_nobody,
     the_deadline_cuts_who_does_not_go,
     what_was_acknowledged_comes_before_the_bye,
 );
@@ -147,5 +148,20 @@ fn what_was_acknowledged_comes_before_the_bye(shards: u16) {
     }
     assert_eq!(ann.take("bye")["code"], 1001);
     drop((ann, members));
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+fn a_hangup_stops_nobody(shards: u16) {
+    let mut server = Server::start(shards);
+    let mut ann = server.client("ann");
+    for count in 1..=3 {
+        server.signal("HUP");
+        until("it is logged", || {
+            server.log().matches("nothing that is to be read").count() == count
+        });
+        ann.barrier();
+    }
+    drop(ann);
+    server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
 }

@@ -63,7 +63,8 @@ Tools, each with a --help of its own:
       copy the database of a running server
 
 Signals: the first SIGTERM or SIGINT stops accepting, tells every client to come back and exits with 0; the second \
-exits at once. SIGHUP reads certificate and key again, and the keys of tokens; bad ones are refused, and the old stay.";
+exits at once. SIGHUP reads certificate and key again, and the keys of tokens; bad ones are refused, and the old stay. \
+Without either it changes nothing.";
 
 /// What one source says about each setting.
 ///

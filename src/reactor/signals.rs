@@ -13,7 +13,7 @@ use super::reload::Reloader;
 /// Calls `stop` at the first signal, with its name, and exits with 128 and its number at the second, as a shell counts
 /// processes that died of one. (SIGPIPE is ignored by Rust programs; a closed peer is an error of its own write.)
 ///
-/// SIGHUP goes to `reloader`. Where there is none, it ends the process as it always did.
+/// SIGHUP goes to `reloader`. Where there is none it is only logged: whoever sends it means no harm.
 ///
 /// # Errors
 ///
@@ -22,15 +22,15 @@ pub fn watch(
     stop: impl FnOnce(&'static str) + Send + 'static,
     reloader: Option<Reloader>,
 ) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    if reloader.is_some() {
-        signals.add_signal(SIGHUP)?;
-    }
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let wait = move || {
         let mut stop = Some(stop);
         for signal in signals.forever() {
             if signal == SIGHUP {
-                reloader.iter().for_each(Reloader::reload);
+                match &reloader {
+                    Some(reloader) => reloader.reload(),
+                    None => log::info!("SIGHUP: there is nothing that is to be read again"),
+                }
                 continue;
             }
             let name = signal_name(signal).unwrap_or("a signal");
