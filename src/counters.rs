@@ -70,6 +70,8 @@ counters! {
     Counter tokens_expired_total;
     /// Times a token had to wait because enough were checked in that turn.
     Counter tokens_postponed_total;
+    /// Times that a request for metrics had to wait because enough were answered in that turn.
+    Counter metrics_postponed_total;
     /// Bytes received.
     Counter received_bytes_total;
     /// Bytes sent.

@@ -165,6 +165,8 @@ impl Marks {
     pub const READING: Marks = Marks(512);
     /// What it sent has a token in it that waits for its turn.
     pub const TOKEN: Marks = Marks(1024);
+    /// It asks for the metrics, which wait for their turn.
+    pub const METRICS: Marks = Marks(2048);
 
     /// Whether a mark is set.
     pub fn has(self, mark: Marks) -> bool {

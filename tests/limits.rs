@@ -21,6 +21,8 @@ transported!(
     without_memory_nobody_is_taken,
 );
 
+sharded!(metrics_are_written_one_at_a_time);
+
 // With TLS who is too many is mostly closed before the handshake, and told nothing: `tls/main.rs` has tests for that.
 sharded!(
     connections_over_the_limit_are_told,
@@ -870,4 +872,51 @@ fn every_bound_has_its_test() {
             );
         }
     }
+}
+
+fn metrics_are_written_one_at_a_time(shards: u16) {
+    const EACH: usize = 20;
+    let server = Server::with(shards, &["--max-connections", "40"]);
+    let host = server.host();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let health = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut crowd: Vec<Http> = (0..30).map(|_| server.http()).collect();
+    for http in &mut crowd {
+        http.send([request.repeat(EACH), health.clone()].concat());
+    }
+    // All of them are answered in the end, in their order, and each with what has happened until then.
+    let mut turns = Vec::new();
+    for http in &mut crowd {
+        let mut last = 0;
+        for _ in 0..EACH {
+            let text = http.response().text();
+            let value = |name: &str| -> u64 {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                line.expect("it is there").trim().parse().expect("a number")
+            };
+            let answered = value("roomcast_http_requests_total ");
+            assert!(answered > last || last == 0, "{answered} after {last}");
+            last = answered;
+            turns.push(value("roomcast_turns_total "));
+        }
+        assert_eq!(http.response().text(), "ok\n");
+    }
+    if shards == 1 {
+        // A turn is counted when it ends, so that two answers of one turn would say the same.
+        turns.sort_unstable();
+        assert!(turns.windows(2).all(|two| two[0] < two[1]), "{turns:?}");
+    }
+    assert!(server.metric("metrics_postponed_total") > 0);
+    // Who is turned away waits for the same.
+    let full: Vec<Http> = (0..10).map(|_| server.http()).collect();
+    let asked = || {
+        let mut http = server.http();
+        http.send(&request);
+        http
+    };
+    let mut over: Vec<Http> = (0..20).map(|_| asked()).collect();
+    for http in &mut over {
+        assert_eq!(http.response().status, 200);
+    }
+    drop((crowd, full));
 }

@@ -143,7 +143,9 @@ pub struct Engine<S: Socket, L> {
     inflated_bytes: usize,
     /// Tokens checked in this turn.
     token_count: u32,
-    /// Peers that wait for the next turn because of these two; empty between turns.
+    /// Times that the metrics were written in this turn.
+    metrics_count: u32,
+    /// Peers that wait for the next turn because of these three; empty between turns.
     postponed: Vec<u32>,
     #[expect(clippy::vec_box, reason = "the boxes are what is used again")]
     spare: Vec<Box<Replies>>,
@@ -200,6 +202,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             object_share: 0,
             inflated_bytes: 0,
             token_count: 0,
+            metrics_count: 0,
             postponed: Vec::new(),
             spare: Vec::new(),
         }

@@ -5,8 +5,8 @@ use super::{Engine, Socket};
 use crate::http::{Refusal, Reply};
 use crate::hub::Hub;
 use crate::limits::{
-    INFLATED_BYTES_PER_TURN, OBJECT_COUNT_PER_PEER_MAX, OBJECT_COUNT_PER_PEER_MIN,
-    OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX, TOKEN_COUNT_PER_TURN,
+    INFLATED_BYTES_PER_TURN, METRICS_COUNT_PER_TURN, OBJECT_COUNT_PER_PEER_MAX,
+    OBJECT_COUNT_PER_PEER_MIN, OBJECT_COUNT_PER_TURN, REPLY_BYTES_MAX, TOKEN_COUNT_PER_TURN,
 };
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer, Phase, Received, Spill};
@@ -40,6 +40,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.inflated_bytes = 0;
         self.object_share = object_share(list.len());
         self.token_count = 0;
+        self.metrics_count = 0;
         for index in list.drain(..) {
             let Some(peer) = self.peers.at_mut(index) else {
                 continue;
@@ -48,15 +49,19 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 peer.window_bits > 0 && self.inflated_bytes >= INFLATED_BYTES_PER_TURN;
             let is_checked =
                 peer.marks.has(Marks::TOKEN) && self.token_count >= TOKEN_COUNT_PER_TURN;
-            if is_inflated || is_checked {
+            let is_written =
+                peer.marks.has(Marks::METRICS) && self.metrics_count >= METRICS_COUNT_PER_TURN;
+            if is_inflated || is_checked || is_written {
                 // Time in which it is not read is not silence.
                 peer.heard = self.now.tick();
                 self.hub.counters.inflating_postponed_total += u64::from(is_inflated);
                 self.hub.counters.tokens_postponed_total += u64::from(is_checked);
+                self.hub.counters.metrics_postponed_total += u64::from(is_written);
                 self.postponed.push(index);
                 continue;
             }
             peer.marks.clear(Marks::TOKEN);
+            peer.marks.clear(Marks::METRICS);
             peer.marks.clear(Marks::TO_READ);
             let (phase, is_doomed) = (peer.phase, peer.marks.has(Marks::DOOMED));
             if !is_doomed && let Some(slot) = self.peers.slot_at(index) {

@@ -6,10 +6,10 @@ use super::{Engine, Socket};
 use crate::authority::{Auth, Denial};
 use crate::http::{self, Offer, Parsed, Refusal, Reply, Request, Route, Scan, WsQuery, response};
 use crate::hub::{Hello, WINDOW_BITS};
-use crate::limits::{REPLY_BYTES_MAX, RETRY_AFTER_S};
+use crate::limits::{METRICS_COUNT_PER_TURN, REPLY_BYTES_MAX, RETRY_AFTER_S};
 use crate::log::LogPort;
 use crate::mail::Since;
-use crate::peer::Phase;
+use crate::peer::{Marks, Phase};
 use crate::room::Encoding;
 use crate::secret::Secret;
 use crate::slots::Slot;
@@ -71,12 +71,16 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 request,
                 head_bytes,
             } => {
-                if let Some(stop) = self.must_postpone(slot, &request) {
-                    return (0, Some(stop));
+                let route = http::route(&request, self.settings.endpoints);
+                let stop = self
+                    .must_postpone(slot, &request)
+                    .or_else(|| self.must_postpone_metrics(slot, &route));
+                if stop.is_some() {
+                    return (0, stop);
                 }
                 self.throttle
                     .spend(slot.index, head_bytes, self.now.mono_ms);
-                self.serve(slot, &request);
+                self.serve(slot, &request, route);
                 (head_bytes, None)
             }
             Parsed::Refused(refusal) => {
@@ -86,11 +90,28 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
     }
 
-    fn serve(&mut self, slot: Slot, request: &Request<'_>) {
+    /// Whether a request asks for the metrics after enough of them were written in this turn. They are written when they
+    /// are asked for and never kept: whoever asks after something has happened finds it in them.
+    fn must_postpone_metrics(
+        &mut self,
+        slot: Slot,
+        route: &Result<Route<'_>, Refusal>,
+    ) -> Option<Stop> {
+        if !matches!(route, Ok(Route::Metrics)) || self.metrics_count < METRICS_COUNT_PER_TURN {
+            return None;
+        }
+        self.hub.counters.metrics_postponed_total += 1;
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.marks.set(Marks::METRICS);
+        }
+        Some(Stop::Budget)
+    }
+
+    fn serve(&mut self, slot: Slot, request: &Request<'_>, route: Result<Route<'_>, Refusal>) {
         let mut reply = Reply::to(request, self.now.unix_ms);
         reply.keep_alive &= !self.is_draining && !self.is_turned_away(slot);
         reply.is_strict = self.settings.is_strict;
-        let route = match http::route(request, self.settings.endpoints) {
+        let route = match route {
             Ok(route) => route,
             Err(refusal) => return self.refuse_request(slot, reply, refusal),
         };
@@ -104,6 +125,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             }),
             Route::Ready => self.serve_readiness(slot, reply),
             Route::Metrics => {
+                self.metrics_count += 1;
                 let mut text = String::new();
                 self.site.metrics(&mut text);
                 self.answer(slot, reply, |out| {
