@@ -158,6 +158,8 @@ counters! {
     Counter tls_failed_total;
     /// TLS handshakes that took too long.
     Counter tls_handshake_timeouts_total;
+    /// Times that a TLS handshake had to wait because enough was done for them in that turn.
+    Counter tls_postponed_total;
     /// Bytes encrypted for sockets that are full.
     Gauge tls_held_bytes;
     /// Times that accepting paused for want of descriptors.

@@ -6,8 +6,8 @@
 //! middle is kept with the connection, within [`TLS_PARTIAL_BYTES_MAX`](crate::limits::TLS_PARTIAL_BYTES_MAX) one way and
 //! one record the other.
 //!
-//! Handshakes are what is dear: a turn does [`TLS_HANDSHAKE_STEPS_PER_TURN`] steps of them, and the others wait unread,
-//! so that a storm of them does not delay who is connected.
+//! Handshakes are what is dear: a turn does [`TLS_HANDSHAKE_STEPS_PER_TURN`] steps of them, or as many as begin within
+//! [`TLS_HANDSHAKE_US_PER_TURN`], and the others wait unread, so that a storm of them does not delay who is connected.
 
 mod files;
 mod pair;
@@ -17,6 +17,7 @@ pub use self::files::open;
 pub use self::pair::KeyError;
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use rustls::ServerConfig;
@@ -24,7 +25,9 @@ use rustls::ServerConfig;
 use self::session::{Session, Step};
 use crate::counters::Counters;
 use crate::engine::{Received, Sent};
-use crate::limits::{READ_BYTES, TLS_HANDSHAKE_STEPS_PER_TURN, TLS_RECORD_BYTES_MAX};
+use crate::limits::{
+    READ_BYTES, TLS_HANDSHAKE_STEPS_PER_TURN, TLS_HANDSHAKE_US_PER_TURN, TLS_RECORD_BYTES_MAX,
+};
 use crate::slots::{Slot, Slots};
 
 /// What a record takes beside what is in it (RFC 8446, 5.2; RFC 5246, 6.2.3), and room for messages of the protocol
@@ -61,8 +64,7 @@ pub struct Tls {
     /// What goes, from its encryption to the kernel.
     outgoing: Vec<u8>,
     tally: Tally,
-    /// Steps of handshakes that this turn may still do.
-    step_count: u32,
+    share: Share,
     holding: Holding,
 }
 
@@ -77,8 +79,17 @@ pub struct Tally {
     pub failed: u64,
     /// Handshakes that took too long.
     pub timed_out: u64,
+    /// Times that a handshake waited for the next turn.
+    pub postponed: u64,
     /// Bytes that wait for sockets that are full.
     pub held_bytes: u64,
+}
+
+/// What handshakes have had of a turn.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    step_count: u32,
+    time: Duration,
 }
 
 /// What sessions hold for sockets that are full.
@@ -99,7 +110,7 @@ impl Tls {
             incoming: vec![0; READ_BYTES],
             outgoing: vec![0; TLS_RECORD_BYTES_MAX + OVERHEAD_BYTES],
             tally: Tally::default(),
-            step_count: TLS_HANDSHAKE_STEPS_PER_TURN,
+            share: Share::default(),
             holding: Holding {
                 bytes: 0,
                 bytes_max: held_bytes_max,
@@ -110,7 +121,7 @@ impl Tls {
 
     /// A turn begins.
     pub fn begin(&mut self) {
-        self.step_count = TLS_HANDSHAKE_STEPS_PER_TURN;
+        self.share = Share::default();
     }
 
     /// Adds a session for the connection in this slot, and gives its index.
@@ -132,18 +143,22 @@ impl Tls {
         let Some(session) = self.sessions.at_mut(index) else {
             return Received::Failed;
         };
-        if session.is_opening() && self.step_count == 0 {
+        let is_opening = session.is_opening();
+        if is_opening && self.share.is_used_up() {
+            self.tally.postponed += 1;
             return Received::Part(0);
         }
+        let began = is_opening.then(Instant::now);
         let before = session.counted_bytes();
         let mut step = Step {
             current: &self.current,
             incoming: &mut self.incoming,
             outgoing: &mut self.outgoing,
             tally: &mut self.tally,
-            step_count: &mut self.step_count,
+            step_count: &mut self.share.step_count,
         };
         let received = session.recv(stream, &mut step, into);
+        self.share.time += began.map_or(Duration::ZERO, |began| began.elapsed());
         self.holding.recount(session, before);
         received
     }
@@ -210,6 +225,15 @@ impl Tls {
     }
 }
 
+impl Share {
+    /// Whether the next step has to wait. What only takes time, as looking for bytes that have not come, does not keep
+    /// the first step from being done.
+    fn is_used_up(self) -> bool {
+        let is_late = self.time >= Duration::from_micros(TLS_HANDSHAKE_US_PER_TURN);
+        self.step_count >= TLS_HANDSHAKE_STEPS_PER_TURN || (self.step_count > 0 && is_late)
+    }
+}
+
 impl Tally {
     /// Brings the counters of the shard up to date.
     pub fn count(self, counters: &mut Counters) {
@@ -217,6 +241,7 @@ impl Tally {
         counters.tls_resumed_total = self.resumed;
         counters.tls_failed_total = self.failed;
         counters.tls_handshake_timeouts_total = self.timed_out;
+        counters.tls_postponed_total = self.postponed;
         counters.tls_held_bytes = self.held_bytes;
     }
 }
@@ -233,5 +258,43 @@ impl Holding {
             self.stall_count += 1;
             session.stalled_since = self.stall_count;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps that a turn does where each takes so long.
+    fn steps(us: u64) -> u32 {
+        let mut share = Share::default();
+        while !share.is_used_up() {
+            share.step_count += 1;
+            share.time += Duration::from_micros(us);
+        }
+        share.step_count
+    }
+
+    #[test]
+    fn a_turn_has_so_many_steps_and_so_much_time_for_handshakes() {
+        for (us, count) in [
+            (0, 8),
+            (125, 8),
+            (142, 8),
+            (143, 7),
+            (499, 3),
+            (500, 2),
+            (999, 2),
+            (1_000, 1),
+            (5_000, 1),
+            (1_000_000, 1),
+        ] {
+            assert_eq!(steps(us), count, "{us} us each");
+        }
+        let waited = Share {
+            step_count: 0,
+            time: Duration::from_secs(1),
+        };
+        assert!(!waited.is_used_up(), "one step is done in any case");
     }
 }

@@ -72,7 +72,7 @@ pub struct Step<'a> {
     pub outgoing: &'a mut [u8],
     /// The counters.
     pub tally: &'a mut Tally,
-    /// Steps of handshakes that are left in this turn.
+    /// Steps of handshakes that were done in this turn.
     pub step_count: &'a mut u32,
 }
 
@@ -172,7 +172,7 @@ impl Session {
         let taken = self.process(incoming, into);
         self.keep(incoming.get(taken.bytes..).unwrap_or_default());
         if was_opening && taken.bytes > 0 {
-            *step.step_count = step.step_count.saturating_sub(1);
+            *step.step_count += 1;
         }
         if taken.is_broken || self.partial.len() > TLS_PARTIAL_BYTES_MAX {
             self.break_off(step.tally);
