@@ -14,6 +14,7 @@ sharded!(
     a_page_is_bounded,
     no_secret_is_shown,
     what_it_does_not_serve_is_refused,
+    it_answers_to_this_machines_names_alone,
     too_many_connections_are_told,
     a_request_that_stops_half_way_is_closed_in_time,
     a_stopping_server_is_not_ready,
@@ -227,14 +228,57 @@ fn what_it_does_not_serve_is_refused(shards: u16) {
     }
     let mut http = connect(admin);
     http.send(format!(
-        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: {admin}\r\nX: {}\r\n\r\n",
         "x".repeat(17_000)
     ));
     assert_eq!(http.response().status, 431);
     let mut http = connect(admin);
-    http.send("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+    http.send(format!("HEAD /metrics HTTP/1.1\r\nHost: {admin}\r\n\r\n"));
     assert_eq!(http.response_to_head().status, 200);
     assert!(http.is_ended());
+}
+
+fn it_answers_to_this_machines_names_alone(shards: u16) {
+    let ask = |admin: SocketAddr, head: String| {
+        let mut http = connect(admin);
+        http.send(head + "\r\n\r\n");
+        http.response()
+    };
+    let (_server, admin) = start(shards, &[]);
+    let port = admin.port();
+    for host in [
+        admin.to_string(),
+        format!("localhost:{port}"),
+        format!("[::1]:{port}"),
+    ] {
+        let head = format!("GET /connections HTTP/1.1\r\nHost: {host}");
+        assert_eq!(ask(admin, head).status, 200, "{host}");
+    }
+    assert_eq!(
+        ask(admin, "GET /connections HTTP/1.0".to_owned()).status,
+        200
+    );
+    // A page whose own name leads here asks by that name.
+    for path in ["/connections", "/rooms", "/metrics", "/healthz", "/", "/x"] {
+        for head in [
+            format!("GET {path} HTTP/1.1\r\nHost: evil.example:{port}"),
+            format!("GET {path} HTTP/1.0\r\nHost: evil.example"),
+            format!("GET http://evil.example{path} HTTP/1.1\r\nHost: evil.example"),
+        ] {
+            let answer = ask(admin, head.clone());
+            assert_eq!(answer.status, 421, "{head}");
+            assert!(answer.text().contains("127.0.0.1"), "{answer:?}");
+        }
+    }
+    // On a network of its own it may have any name.
+    let server = Server::with(shards, &["--admin", "0.0.0.0:0"]);
+    server.await_log("admin on http://");
+    let log = server.log();
+    let (_, rest) = log.split_once("admin on http://").expect("it is there");
+    let address: SocketAddr = rest.lines().next().expect("a line").parse().expect("one");
+    let admin = SocketAddr::from(([127, 0, 0, 1], address.port()));
+    let head = "GET /rooms HTTP/1.1\r\nHost: admin.example.org".to_owned();
+    assert_eq!(ask(admin, head).status, 200);
 }
 
 fn too_many_connections_are_told(shards: u16) {

@@ -1,7 +1,7 @@
 //! What the admin port answers.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Serialize;
 
@@ -23,6 +23,17 @@ pub fn write(source: &dyn Source, request: &Request<'_>, reply: Reply, out: &mut
         Ok((content_type, body)) => reply.text(out, content_type, body.as_bytes()),
         Err(refusal) => reply.refusal(out, refusal),
     }
+}
+
+/// Whether a host that a request names is an address, `localhost`, or none, as HTTP/1.0 allows. Any other name is one that
+/// somebody else may have let lead here.
+pub fn is_own_host(host: &str) -> bool {
+    if let Some(rest) = host.strip_prefix('[') {
+        let address = rest.split_once(']').map(|(address, _)| address);
+        return address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    }
+    let name = host.split_once(':').map_or(host, |(name, _)| name);
+    name.is_empty() || name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok()
 }
 
 /// A body and its `Content-Type`.
@@ -175,6 +186,37 @@ fn state(phase: Phase) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_own_hosts() {
+        for host in [
+            "",
+            "127.0.0.1",
+            "127.0.0.1:9090",
+            "192.0.2.7:",
+            "localhost",
+            "LocalHost:9090",
+            "[::1]",
+            "[::1]:9090",
+            "[::ffff:127.0.0.1]:9090",
+        ] {
+            assert!(is_own_host(host), "{host:?}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:9090",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:9090",
+            "localhost.",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "[evil]",
+            "[",
+        ] {
+            assert!(!is_own_host(host), "{host:?}");
+        }
+    }
 
     #[test]
     fn a_limit_is_clamped_and_must_be_a_number() {

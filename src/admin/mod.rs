@@ -3,6 +3,9 @@
 //! It is apart from the public one, so that a firewall can tell them from each other, and it stands on threads of its
 //! own, so that a flood of the public port does not keep an operator out: one that accepts, and one for each of the few
 //! connections that are served at a time. Each connection is for one request.
+//!
+//! Where it listens on a loopback address, it answers to an address or `localhost` alone: a page that an operator looks at
+//! could otherwise let its own name lead to this machine ("DNS rebinding") and read what is for the operator.
 
 mod answer;
 
@@ -57,6 +60,7 @@ impl Admin {
         let accept = Accept {
             socket: Arc::clone(&socket),
             source,
+            is_local: address.ip().to_canonical().is_loopback(),
             is_stopping: Arc::clone(&is_stopping),
             open: Arc::default(),
         };
@@ -91,6 +95,8 @@ impl Admin {
 struct Accept {
     socket: Arc<TcpListener>,
     source: Arc<dyn Source>,
+    /// Whether it is reached from this machine alone.
+    is_local: bool,
     is_stopping: Arc<AtomicBool>,
     /// Connections that are being served.
     open: Arc<AtomicUsize>,
@@ -109,10 +115,10 @@ impl Accept {
 
     fn take(&self, stream: TcpStream) {
         let place = Place::take(&self.open);
-        let source = Arc::clone(&self.source);
+        let (source, is_local) = (Arc::clone(&self.source), self.is_local);
         let serve = move |place: Option<Place>| {
             // The peer is gone, or too slow: nobody is left to be told.
-            let _ = Connection::new(stream, &*source).serve(place.is_some());
+            let _ = Connection::new(stream, &*source, is_local).serve(place.is_some());
         };
         match place {
             Some(place) => {
@@ -147,14 +153,16 @@ impl Drop for Place {
 struct Connection<'s> {
     stream: TcpStream,
     source: &'s dyn Source,
+    is_local: bool,
     deadline: Instant,
 }
 
 impl Connection<'_> {
-    fn new(stream: TcpStream, source: &dyn Source) -> Connection<'_> {
+    fn new(stream: TcpStream, source: &dyn Source, is_local: bool) -> Connection<'_> {
         Connection {
             stream,
             source,
+            is_local,
             deadline: Instant::now() + Duration::from_millis(ADMIN_REQUEST_MS),
         }
     }
@@ -209,6 +217,12 @@ impl Connection<'_> {
                 Parsed::Partial => {}
                 Parsed::Refused(refusal) => {
                     self.reply().refusal(answer, refusal);
+                    return Ok(());
+                }
+                Parsed::Request { request, .. }
+                    if self.is_local && !answer::is_own_host(request.host) =>
+                {
+                    self.reply().refusal(answer, Refusal::FOREIGN_HOST);
                     return Ok(());
                 }
                 Parsed::Request { request, .. } => {

@@ -76,7 +76,8 @@ pub struct Layer {
     #[arg(long, value_name = "ADDR:PORT", help_heading = PLACE)]
     pub listen: Option<String>,
     /// Address and port for the operator: /metrics, /readyz, /rooms and /connections, and no longer the first two on
-    /// the public port. 127.0.0.1:9090 where none is named; without the flag there is no such port.
+    /// the public port. 127.0.0.1:9090 where none is named; without the flag there is no such port. On a loopback address
+    /// it answers to requests for an address or localhost alone, so that no web page reads along.
     #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9090",
           help_heading = PLACE)]
     pub admin: Option<String>,

@@ -81,6 +81,11 @@ impl Refusal {
     pub const QUERY_LIMIT: Refusal = bad("`limit` is not one number");
     /// The upgrade comes from a page of another site.
     pub const FOREIGN_ORIGIN: Refusal = new(Status::Forbidden, "this Origin is not allowed");
+    /// A name of somebody else's, where only this machine is served (RFC 9110, 15.5.20).
+    pub const FOREIGN_HOST: Refusal = new(
+        Status::Misdirected,
+        "this port answers to its address or localhost alone: ask for http://127.0.0.1 with its port",
+    );
     /// No such path.
     pub const NOT_FOUND: Refusal = new(Status::NotFound, "no such path");
     /// Neither `GET` nor `HEAD`.

@@ -37,6 +37,8 @@ pub enum Status {
     ContentTooLarge,
     /// 414
     UriTooLong,
+    /// 421
+    Misdirected,
     /// 426
     UpgradeRequired,
     /// 429
@@ -66,6 +68,7 @@ impl Status {
             Status::LengthRequired => "411 Length Required",
             Status::ContentTooLarge => "413 Content Too Large",
             Status::UriTooLong => "414 URI Too Long",
+            Status::Misdirected => "421 Misdirected Request",
             Status::UpgradeRequired => "426 Upgrade Required",
             Status::TooManyRequests => "429 Too Many Requests",
             Status::FieldsTooLarge => "431 Request Header Fields Too Large",
