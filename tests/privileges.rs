@@ -91,6 +91,9 @@ fn every_thread_is_the_user_and_root_is_gone() {
                 assert_eq!(set, ["0000000000000000"], "{name}");
             }
         }
+        for is_set in of_threads(&server, "NoNewPrivs:") {
+            assert_eq!(is_set, ["1"], "no program gives it back");
+        }
         let mut ann = server.client("ann");
         ann.join("r");
         ann.post("r", "hello");

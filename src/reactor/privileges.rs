@@ -2,17 +2,19 @@
 //! read as that user too, since they are read again while the server runs.
 //!
 //! It happens before the process has a second thread, and by the functions of the C library, which change all threads
-//! (the system call itself changes one).
+//! (the system call itself changes one). What is set for a thread holds for those that it starts.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, chown};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{self, Gid, Group, Uid};
+use rustix::fs::{self as file, Mode, OFlags};
+use rustix::thread::set_no_new_privs;
 
 use crate::config::Account;
 
@@ -68,7 +70,9 @@ pub fn become_user(account: &Account, folder: Option<&Path>) -> Result<(), UserE
         let error = io::Error::other("root can be had back");
         return Err(UserError::System("giving root up", error));
     }
-    Ok(())
+    // Nor by a program that is root whoever runs it.
+    set_no_new_privs(true)
+        .map_err(|error| UserError::System("giving up programs of root", error.into()))
 }
 
 struct User {
@@ -111,11 +115,28 @@ fn give_folder(path: &Path, uid: Uid, gid: Gid) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::DirBuilder::new().mode(0o700).create(path)?;
-    chown(path, Some(uid.as_raw()), Some(gid.as_raw()))
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    fs::create_dir_all(parent)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = file::open(parent, flags, Mode::empty())?;
+    file::mkdirat(&parent, name, Mode::RWXU)?;
+    give(parent.as_fd(), name, uid, gid)
+}
+
+/// Lets a folder belong to a user. A link that somebody has put in its place is an error: a name would be followed to what
+/// is root's.
+fn give(parent: BorrowedFd<'_>, name: &OsStr, uid: Uid, gid: Gid) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = file::openat(parent, name, flags, Mode::empty())?;
+    let (uid, gid) = (
+        file::Uid::from_raw(uid.as_raw()),
+        file::Gid::from_raw(gid.as_raw()),
+    );
+    Ok(file::fchown(&folder, Some(uid), Some(gid))?)
 }
 
 impl fmt::Display for UserError {
@@ -142,3 +163,34 @@ impl fmt::Display for UserError {
 }
 
 impl std::error::Error for UserError {}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_new_folder_is_not_followed() {
+        let name = format!("roomcast-give-{}", std::process::id());
+        let outer = std::env::temp_dir().join(name);
+        let (of_root, data) = (outer.join("of-root"), outer.join("data"));
+        fs::create_dir_all(&of_root).unwrap();
+        symlink(&of_root, &data).unwrap();
+        let before = fs::metadata(&of_root).unwrap();
+        // Root could give it to anyone, and everybody else to themselves.
+        let (uid, gid) = match is_root() {
+            true => (Uid::from_raw(65_534), Gid::from_raw(65_534)),
+            false => (unistd::geteuid(), unistd::getegid()),
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let parent = file::open(&outer, flags, Mode::empty()).unwrap();
+        give(parent.as_fd(), OsStr::new("data"), uid, gid).expect_err("it is a link");
+        let after = fs::metadata(&of_root).unwrap();
+        assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+        give(parent.as_fd(), OsStr::new("of-root"), uid, gid).expect("it is a folder");
+        let given = fs::metadata(&of_root).unwrap();
+        assert_eq!((given.uid(), given.gid()), (uid.as_raw(), gid.as_raw()));
+        fs::remove_dir_all(outer).unwrap();
+    }
+}
