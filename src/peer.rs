@@ -17,8 +17,9 @@ pub enum Received {
     Part(usize),
     /// Nothing now; the socket will say when there is more.
     Blocked,
-    /// Nothing of the connection's own: the proxy in front says where it comes from. There may be more at once.
-    Proxied(std::net::IpAddr),
+    /// Nothing of the connection's own: the proxy in front says where it comes from, or that it does not say that. There
+    /// may be more at once.
+    Proxied(Option<std::net::IpAddr>),
     /// The other side sends no more.
     Closed,
     /// What the proxy in front said cannot be read.
@@ -167,6 +168,8 @@ impl Marks {
     pub const TOKEN: Marks = Marks(1024);
     /// It asks for the metrics, which wait for their turn.
     pub const METRICS: Marks = Marks(2048);
+    /// The proxy in front does not pass on who is behind it: what stands in a request of that is not its word.
+    pub const UNNAMED: Marks = Marks(4096);
 
     /// Whether a mark is set.
     pub fn has(self, mark: Marks) -> bool {

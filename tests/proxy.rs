@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 transported!(
     forwarded_addresses_of_trusted_proxies_count,
     a_header_names_the_client,
+    a_header_that_names_nobody_lets_nobody_name_themselves,
     a_client_counts_where_the_proxy_says,
 );
 sharded!(
@@ -162,6 +163,30 @@ fn a_header_names_the_client(shards: u16) {
     assert!(is_named(&server, &line("127.0.0.1"), chained));
     assert!(server.metric("proxied_total") >= 40);
     assert_eq!(server.metric("proxy_malformed_total"), 0);
+}
+
+fn a_header_that_names_nobody_lets_nobody_name_themselves(shards: u16) {
+    let server = Server::with(shards, TRUSTED);
+    let local = binary(0x20, 0, b"");
+    let unnamed = [
+        &b"PROXY UNKNOWN\r\n"[..],
+        b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n",
+        &local,
+        &binary(0x21, 0, b""),
+    ];
+    // Behind a proxy that passes bytes on, the fields are the client's own.
+    use_up(&server, unnamed[0], "");
+    for header in unnamed {
+        for lines in [
+            "X-Forwarded-For: 192.0.2.7\r\n",
+            "X-Forwarded-For: 192.0.2.8, 127.0.0.1\r\n",
+            "X-Real-IP: 192.0.2.9\r\n",
+        ] {
+            assert!(!is_named(&server, header, lines), "{header:?} {lines}");
+        }
+    }
+    // One that reads requests sends no such header, and is believed.
+    assert!(is_named(&server, b"", "X-Forwarded-For: 192.0.2.7\r\n"));
 }
 
 fn a_client_counts_where_the_proxy_says(shards: u16) {

@@ -3,6 +3,7 @@
 use super::{Engine, Socket};
 use crate::http::Request;
 use crate::log::LogPort;
+use crate::peer::{Marks, Peer};
 use crate::slots::Slot;
 use std::net::IpAddr;
 
@@ -36,7 +37,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     /// Takes down what trusted proxies wrote into a request. Returns whether they say that it came by TLS.
     pub(super) fn named_by_request(&mut self, slot: Slot, request: &Request<'_>) -> bool {
         let trusted = &self.settings.trusted_proxies;
-        if trusted.is_empty() {
+        let is_unnamed = |peer: &Peer<S>| peer.marks.has(Marks::UNNAMED);
+        if trusted.is_empty() || self.peers.get(slot).is_none_or(is_unnamed) {
             return false;
         }
         let said = self.proxied.get(&slot.index).map(|said| said.nearest);

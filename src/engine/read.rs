@@ -99,7 +99,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             Received::Part(count) => self.received(slot, buffer.get_mut(..count), false),
             Received::Blocked => peer.marks.clear(Marks::READABLE),
             Received::Proxied(client) => {
-                self.named_by_header(slot, client);
+                match client {
+                    Some(client) => self.named_by_header(slot, client),
+                    None => _ = peer.marks.set(Marks::UNNAMED),
+                }
                 self.mark_read(slot.index);
             }
             Received::Closed => {

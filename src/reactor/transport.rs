@@ -100,7 +100,7 @@ impl Transport {
         let Some(preface) = self.stream().map(preface::take) else {
             return Received::Failed;
         };
-        let client = match preface {
+        let header = match preface {
             Preface::Awaited => return Received::Blocked,
             Preface::Malformed(fault) => {
                 let proxy = self.address();
@@ -111,14 +111,14 @@ impl Transport {
                 return Received::Malformed;
             }
             Preface::Absent => None,
-            Preface::Taken(client) => client,
+            Preface::Taken(client) => Some(client),
         };
         if let Transport::Fronted(inner) = self
             && let Some(inner) = inner.take()
         {
             *self = *inner;
         }
-        client.map_or_else(|| self.recv(common, into), Received::Proxied)
+        header.map_or_else(|| self.recv(common, into), Received::Proxied)
     }
 }
 
@@ -330,7 +330,7 @@ mod tests {
         let address = "192.0.2.7".parse().unwrap();
         assert_eq!(
             eventually(|| outcome(&mut ours)),
-            Received::Proxied(address)
+            Received::Proxied(Some(address))
         );
         assert_eq!(eventually(|| outcome(&mut ours)), Received::Bytes(5));
         assert_eq!(ours.send(&mut Common::default(), b"hi"), Sent::Bytes(2));
