@@ -16,6 +16,7 @@ mod session;
 pub use self::files::open;
 pub use self::pair::KeyError;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -97,8 +98,10 @@ struct Share {
 struct Holding {
     bytes: usize,
     bytes_max: usize,
-    /// Counts the times that a session began to hold bytes, so that the one that holds them longest is known.
+    /// Counts the times that a session began to hold bytes.
     stall_count: u64,
+    /// The indices of those that hold bytes, by when they began to: the one that has held them longest comes first.
+    stalled: BTreeMap<u64, u32>,
 }
 
 impl Tls {
@@ -115,6 +118,7 @@ impl Tls {
                 bytes: 0,
                 bytes_max: held_bytes_max,
                 stall_count: 0,
+                stalled: BTreeMap::new(),
             },
         }
     }
@@ -132,7 +136,7 @@ impl Tls {
     /// Takes a session out. Whoever goes in the middle of a handshake has failed it.
     pub fn remove(&mut self, index: u32) {
         if let Some(session) = self.sessions.remove(index) {
-            self.holding.bytes -= session.counted_bytes();
+            self.holding.forget(&session);
             self.tally.failed += u64::from(session.is_half_open());
         }
         self.sessions.shrink();
@@ -159,7 +163,7 @@ impl Tls {
         };
         let received = session.recv(stream, &mut step, into);
         self.share.time += began.map_or(Duration::ZERO, |began| began.elapsed());
-        self.holding.recount(session, before);
+        self.holding.recount(index, session, before);
         received
     }
 
@@ -170,7 +174,7 @@ impl Tls {
         };
         let before = session.counted_bytes();
         let sent = session.send(stream, &mut self.outgoing, bytes);
-        self.holding.recount(session, before);
+        self.holding.recount(index, session, before);
         sent
     }
 
@@ -181,7 +185,7 @@ impl Tls {
         };
         let before = session.counted_bytes();
         let sent = session.flush(stream);
-        self.holding.recount(session, before);
+        self.holding.recount(index, session, before);
         sent
     }
 
@@ -196,13 +200,9 @@ impl Tls {
         if self.holding.bytes <= self.holding.bytes_max {
             return None;
         }
-        let holding = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.counted_bytes() > 0);
-        let (place, _) = holding.min_by_key(|(_, session)| session.stalled_since)?;
-        let session = self.sessions.get_mut(place)?;
-        self.holding.bytes -= session.counted_bytes();
+        let (_, index) = self.holding.stalled.first_key_value()?;
+        let session = self.sessions.at_mut(*index)?;
+        self.holding.forget(session);
         session.give_up();
         Some(session.slot)
     }
@@ -212,7 +212,7 @@ impl Tls {
         if let Some(session) = self.sessions.at_mut(index) {
             let before = session.counted_bytes();
             session.shutdown(stream, &mut self.outgoing, &mut self.tally);
-            self.holding.recount(session, before);
+            self.holding.recount(index, session, before);
         }
     }
 
@@ -248,22 +248,84 @@ impl Tally {
 
 impl Holding {
     /// A session held `before` bytes, and may hold another number now.
-    fn recount(&mut self, session: &mut Session, before: usize) {
+    fn recount(&mut self, index: u32, session: &mut Session, before: usize) {
         let after = session.counted_bytes();
-        if after == before {
-            return;
-        }
         self.bytes = self.bytes + after - before;
-        if before == 0 {
+        if before == 0 && after > 0 {
             self.stall_count += 1;
             session.stalled_since = self.stall_count;
+            self.stalled.insert(session.stalled_since, index);
+        } else if before > 0 && after == 0 {
+            self.stalled.remove(&session.stalled_since);
+        }
+    }
+
+    /// What a session holds counts no longer.
+    fn forget(&mut self, session: &Session) {
+        let bytes = session.counted_bytes();
+        if bytes > 0 {
+            self.bytes -= bytes;
+            self.stalled.remove(&session.stalled_since);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream as StdStream};
+
+    use rustls::crypto::ring;
+    use rustls::server::ResolvesServerCertUsingSni;
+
     use super::*;
+
+    /// Sessions of which nothing will come, that may hold `held_bytes_max` bytes together.
+    fn sessions(held_bytes_max: usize) -> Tls {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = builder
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        Tls::new(Arc::new(Current::new(Arc::new(config))), held_bytes_max)
+    }
+
+    fn stream() -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        TcpStream::from_std(stream)
+    }
+
+    #[test]
+    fn those_that_have_held_bytes_for_longest_go_first() {
+        let (mut tls, stream) = (sessions(250), stream());
+        let add = |tls: &mut Tls, index| {
+            let generation = 0;
+            tls.add(Slot { index, generation })
+        };
+        let places: Vec<u32> = (0..6).map(|slot| add(&mut tls, slot)).collect();
+        // What is to be said before the handshake is over is held.
+        for slot in [4, 2, 0, 5, 1, 3, 4] {
+            let sent = tls.send(places[slot], &stream, &[7; 100]);
+            assert_eq!(sent, Sent::Held(100), "{slot}");
+        }
+        assert_eq!(tls.tally().held_bytes, 700);
+        // One that goes holds nothing any more, and one that comes in its place has just begun.
+        tls.remove(places[2]);
+        let place = add(&mut tls, 6);
+        assert_eq!(place, places[2], "it is used again");
+        tls.send(place, &stream, &[7; 100]);
+        let overdue = std::iter::from_fn(|| tls.overdue());
+        let overdue: Vec<u32> = overdue.map(|slot| slot.index).collect();
+        assert_eq!(overdue, [4, 0, 5, 1]);
+        assert_eq!(tls.tally().held_bytes, 200);
+        // Who was told holds on, and does not count.
+        tls.send(places[0], &stream, &[7; 100]);
+        assert_eq!(tls.tally().held_bytes, 200);
+        places.into_iter().for_each(|place| tls.remove(place));
+        assert_eq!((tls.holding.bytes, tls.holding.stalled.len()), (0, 0));
+    }
 
     /// Steps that a turn does where each takes so long.
     fn steps(us: u64) -> u32 {
