@@ -284,7 +284,7 @@ pub struct Limits {
     /// Whether the bounds per address hold for this machine's own addresses as well.
     pub bounds_loopback: bool,
     /// Messages that one connection sends in a second, in the long run; 0 for no bound. Each command counts, each
-    /// control frame, and each HTTP request.
+    /// control frame, and each HTTP request up to an upgrade, with which counting begins anew.
     pub messages_per_connection_per_s_max: u32,
     /// Their payload in bytes, after inflation; 0 for no bound.
     pub bytes_per_connection_per_s_max: u32,

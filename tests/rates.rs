@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Frame, Opcode, Server, enter, json, transported, until};
+use common::{Client, Frame, Opcode, Server, Socket, enter, json, transported, until};
 use std::time::{Duration, Instant};
 
 transported!(
@@ -13,6 +13,7 @@ transported!(
     a_long_pause_is_not_silence,
     joins_over_the_rate_are_refused,
     http_requests_count,
+    an_upgrade_owes_nothing_for_the_requests_before,
 );
 
 /// Seconds whose tokens a bucket holds (`RATE_BUCKET_MS`).
@@ -62,8 +63,8 @@ fn messages_over_the_rate_are_refused_and_then_wait(shards: u16) {
         assert!((1..=1000 / PER_S).contains(&wait_ms), "{wait_ms}");
         errors.push(event);
     }
-    // The upgrade and the join count too.
-    let taken = acks.len() as u64 + 2;
+    // The join counts too.
+    let taken = acks.len() as u64 + 1;
     assert!(taken >= PER_S * BUCKET_S, "{taken}");
     took_its_time(start, taken, PER_S);
     // What was refused was not taken, and nothing else is missing.
@@ -201,4 +202,25 @@ fn http_requests_count(shards: u16) {
         assert_eq!(http.response().status, 200);
     }
     took_its_time(start, COUNT, PER_S);
+}
+
+fn an_upgrade_owes_nothing_for_the_requests_before(shards: u16) {
+    const PER_S: u64 = 10;
+    let rate = PER_S.to_string();
+    let server = Server::with(shards, &["--messages-per-connection-per-s-max", &rate]);
+    let host = server.host();
+    let mut http = server.http();
+    // All but the one that the upgrade needs, as of the users of a proxy that keeps its connections.
+    let count = PER_S * BUCKET_S - 1;
+    let request = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    http.send(request.repeat(count as usize));
+    for _ in 0..count {
+        assert_eq!(http.response().status, 200);
+    }
+    let mut ann = Client::on(Socket::open(http.into_stream(), &host, "/ws"));
+    for _ in 0..count {
+        ann.say(json!({"type": "heartbeat"}));
+    }
+    ann.take_many("heartbeat", count as usize);
+    server.metric_is("rate_limited_total", 0);
 }

@@ -226,6 +226,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if !self.seat_client(slot) {
             return;
         }
+        // The requests before may have been those of others, where a proxy keeps its connections.
+        self.throttle.forget(slot.index);
         self.hub.counters.upgrades_total += 1;
         let subprotocol = offer.protocols.contains(SUBPROTOCOL).then_some(SUBPROTOCOL);
         let offers = offer
