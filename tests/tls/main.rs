@@ -285,6 +285,75 @@ fn readers_that_stop_are_closed_when_they_hold_too_much() {
     drop(deaf);
 }
 
+/// The records of TLS in these bytes, whole ones alone: the type of each, and the length of what is in it.
+fn records(mut bytes: &[u8]) -> Vec<(u8, usize)> {
+    let mut records = Vec::new();
+    while let [kind, _, _, high, low, rest @ ..] = bytes {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some(behind) = rest.get(length..) else {
+            break;
+        };
+        records.push((*kind, length));
+        bytes = behind;
+    }
+    records
+}
+
+#[test]
+fn what_leaves_in_one_flush_is_one_record() {
+    const COUNT: usize = 50;
+    const APPLICATION_DATA: u8 = 23;
+    for version in VERSIONS {
+        let (authority, _folder, mut server) = ready(1, &[]);
+        server.set_tls(authority.client(&[version]));
+        let mut relay = enter(&server, "/raw/r", 2);
+        let [writer, reader] = &mut *relay else {
+            panic!("two");
+        };
+        // Tickets, and whatever else comes behind a handshake, came before this.
+        writer.send_text("first");
+        assert_eq!(reader.text(), "first");
+        // All of them in one record, so that the server reads them in one turn.
+        let message = common::masked(Opcode::Text, &[b'x'; 200]);
+        let frame_bytes = 4 + 200;
+        writer.send_bytes(&message.repeat(COUNT));
+        let expected = COUNT * frame_bytes..COUNT * frame_bytes + 64;
+        let mut bytes = vec![0; 64 * 1024];
+        until("all have come", || {
+            let count = reader.stream().peek(&mut bytes).expect("a socket");
+            let records = records(&bytes[..count]);
+            let sent: usize = records.iter().map(|(_, length)| length).sum();
+            if sent < expected.start {
+                return false;
+            }
+            let [(kind, length)] = records[..] else {
+                panic!("{COUNT} messages in more than one record: {records:?}");
+            };
+            assert_eq!(kind, APPLICATION_DATA);
+            assert!(expected.contains(&length), "{length}");
+            true
+        });
+        for _ in 0..COUNT {
+            assert_eq!(reader.text(), "x".repeat(200));
+        }
+        // What is longer than a record is cut into as many as it takes.
+        let long = vec![b'y'; 40_000];
+        writer.send(Opcode::Text, &long);
+        let expected = 4 + long.len();
+        until("it has come", || {
+            let count = reader.stream().peek(&mut bytes).expect("a socket");
+            let lengths: Vec<usize> = records(&bytes[..count]).iter().map(|it| it.1).collect();
+            if lengths.iter().sum::<usize>() < expected {
+                return false;
+            }
+            assert_eq!(lengths.len(), 3, "{lengths:?}");
+            assert!(lengths.iter().all(|length| *length <= 16 * 1024 + 64));
+            true
+        });
+        assert_eq!(reader.text().len(), long.len());
+    }
+}
+
 #[test]
 fn a_member_in_tls_and_one_that_came_back_have_the_same_history() {
     let (_authority, _folder, server) = ready(2, &[]);
