@@ -116,6 +116,8 @@ counters! {
     Counter violations_total;
     /// Connections closed because they were silent.
     Counter silent_closed_total;
+    /// HTTP connections closed because they asked for nothing, or nothing more, in time.
+    Counter idle_closed_total;
     /// Connections closed because a handshake took too long.
     Counter handshake_timeouts_total;
     /// Connections closed because stalled readers held too much memory.

@@ -287,6 +287,7 @@ fn a_slow_request_has_an_absolute_deadline(shards: u16) {
     assert_eq!(drip.response().status, 408);
     assert_eq!(half.response().status, 408);
     assert!(half.is_ended() && silent.is_ended());
+    assert_eq!(server.metric("idle_closed_total"), 1);
     // Whoever is quick has no such deadline.
     assert_eq!(server.get("/healthz").status, 200);
 }
@@ -298,4 +299,5 @@ fn an_idle_connection_is_closed(shards: u16) {
     assert_eq!(http.response().status, 200);
     assert!(http.is_ended(), "without another word");
     assert_eq!(server.metric("handshake_timeouts_total"), 0);
+    assert_eq!(server.metric("idle_closed_total"), 1);
 }

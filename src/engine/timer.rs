@@ -58,7 +58,10 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 self.refuse_request(slot, self.closing(), Refusal::TIMEOUT);
             }
             // It asked for nothing, or not again: there is nothing to answer.
-            Phase::Http => self.end(slot),
+            Phase::Http => {
+                self.hub.counters.idle_closed_total += 1;
+                self.end(slot);
+            }
             Phase::Hello | Phase::Claiming => {
                 self.hub.counters.handshake_timeouts_total += 1;
                 self.dismiss_with(slot, CloseCode::LATER, "identity was not settled in time");
