@@ -286,10 +286,16 @@ pub struct Limits {
     /// Messages that one connection sends in a second, in the long run; 0 for no bound. Each command counts, each
     /// control frame, and each HTTP request up to an upgrade, with which counting begins anew.
     pub messages_per_connection_per_s_max: u32,
+    /// Whether that holds for this machine's own addresses as well.
+    pub messages_bound_loopback: bool,
     /// Their payload in bytes, after inflation; 0 for no bound.
     pub bytes_per_connection_per_s_max: u32,
+    /// Whether that holds for this machine's own addresses as well.
+    pub bytes_bound_loopback: bool,
     /// Joins of one connection in a second, in the long run; 0 for no bound.
     pub joins_per_connection_per_s_max: u32,
+    /// Whether that holds for this machine's own addresses as well.
+    pub joins_bound_loopback: bool,
     /// Payload bytes of one WebSocket message.
     pub message_bytes_max: usize,
     /// Rooms in all, per server; each shard takes its part.
@@ -342,9 +348,12 @@ impl Default for Limits {
             connections_per_address_max: 5_000,
             handshakes_per_address_per_s_max: 1_000,
             bounds_loopback: false,
-            messages_per_connection_per_s_max: 0,
-            bytes_per_connection_per_s_max: 0,
-            joins_per_connection_per_s_max: 0,
+            messages_per_connection_per_s_max: 1_000,
+            messages_bound_loopback: false,
+            bytes_per_connection_per_s_max: 4 * 1024 * 1024,
+            bytes_bound_loopback: false,
+            joins_per_connection_per_s_max: 100,
+            joins_bound_loopback: false,
             message_bytes_max: 64 * 1024,
             room_count_max: 100_000,
             rooms_per_address_max: 10_000,

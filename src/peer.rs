@@ -170,6 +170,8 @@ impl Marks {
     pub const METRICS: Marks = Marks(2048);
     /// The proxy in front does not pass on who is behind it: what stands in a request of that is not its word.
     pub const UNNAMED: Marks = Marks(4096);
+    /// It comes from this machine itself, for which rates do not hold that nobody has set.
+    pub const LOCAL: Marks = Marks(8192);
 
     /// Whether a mark is set.
     pub fn has(self, mark: Marks) -> bool {

@@ -444,6 +444,14 @@ const TESTED: &[(&str, &str)] = &[
         "tls/handshakes::a_storm_of_handshakes_does_not_delay_a_member",
     ),
     (
+        "TLS_HANDSHAKE_US_PER_TURN",
+        "tls/handshakes::a_storm_of_handshakes_does_not_delay_a_member",
+    ),
+    (
+        "METRICS_COUNT_PER_TURN",
+        "limits::metrics_are_written_one_at_a_time",
+    ),
+    (
         "TLS_PARTIAL_BYTES_MAX",
         "tls/handshakes::what_is_no_tls_ends_with_an_alert",
     ),
@@ -781,6 +789,18 @@ const TESTED: &[(&str, &str)] = &[
     (
         "messages_per_connection_per_s_max",
         "rates::messages_over_the_rate_are_refused_and_then_wait",
+    ),
+    (
+        "messages_bound_loopback",
+        "rates::what_nobody_has_set_is_for_others_than_this_machine",
+    ),
+    (
+        "bytes_bound_loopback",
+        "rates::what_nobody_has_set_is_for_others_than_this_machine",
+    ),
+    (
+        "joins_bound_loopback",
+        "rates::what_nobody_has_set_is_for_others_than_this_machine",
     ),
     (
         "bytes_per_connection_per_s_max",

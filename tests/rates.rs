@@ -3,7 +3,8 @@
 
 mod common;
 
-use common::{Client, Frame, Opcode, Server, Socket, enter, json, transported, until};
+use common::{Client, Frame, Opcode, Server, Socket, enter, json, masked, transported, until};
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 transported!(
@@ -14,6 +15,7 @@ transported!(
     joins_over_the_rate_are_refused,
     http_requests_count,
     an_upgrade_owes_nothing_for_the_requests_before,
+    what_nobody_has_set_is_for_others_than_this_machine,
 );
 
 /// Seconds whose tokens a bucket holds (`RATE_BUCKET_MS`).
@@ -223,4 +225,64 @@ fn an_upgrade_owes_nothing_for_the_requests_before(shards: u16) {
     }
     ann.take_many("heartbeat", count as usize);
     server.metric_is("rate_limited_total", 0);
+}
+
+fn what_nobody_has_set_is_for_others_than_this_machine(shards: u16) {
+    const COUNT: usize = 9000;
+    let proxy = "--trusted-proxy=127.0.0.1";
+    let open = |server: &Server, before: &str, path: &str| {
+        let mut stream = server.connect();
+        stream
+            .write_all(before.as_bytes())
+            .expect("the server reads");
+        Socket::open(server.secure(stream), &server.host(), path)
+    };
+    let flood = |server: &Server, before: &str| {
+        let mut echo = open(server, before, "/echo");
+        echo.send_bytes(&masked(Opcode::Text, b"").repeat(COUNT));
+        echo
+    };
+    let is_free = |server: &Server, before: &str| {
+        let mut echo = flood(server, before);
+        for _ in 0..COUNT {
+            assert_eq!(echo.text(), "");
+        }
+        server.metric("rate_paused_total") == 0
+    };
+    let is_held_back = |server: &Server, before: &str| {
+        let echo = flood(server, before);
+        until("it waits", || server.metric("rate_paused_total") > 0);
+        drop(echo);
+    };
+    let join = |server: &Server, before: &str| {
+        let mut ann = Client::on(open(server, before, "/ws"));
+        for _ in 0..COUNT / 9 {
+            ann.say(json!({"type": "join", "room_id": "r"}));
+        }
+        for _ in 0..COUNT / 9 {
+            ann.next_of(&["joined", "error"]);
+        }
+        server.metric("rate_limited_total")
+    };
+    let (direct, named) = ("", "PROXY TCP4 192.0.2.7 127.0.0.1 5 6\r\n");
+    let loopback = "PROXY TCP4 127.0.0.9 127.0.0.1 5 6\r\n";
+    let server = Server::with(shards, &[proxy]);
+    assert_eq!(join(&server, direct), 0);
+    assert!(is_free(&server, direct) && is_free(&server, loopback));
+    // 5000 messages, and 500 joins, come at once.
+    assert!(join(&server, named) > 0);
+    is_held_back(&server, named);
+    // 0 is no bound for anybody, and other values hold for everybody.
+    let flags = [
+        proxy,
+        "--messages-per-connection-per-s-max=0",
+        "--bytes-per-connection-per-s-max=0",
+    ];
+    assert!(is_free(&Server::with(shards, &flags), named));
+    for flag in [
+        "--messages-per-connection-per-s-max=1000",
+        "--bounds-loopback",
+    ] {
+        is_held_back(&Server::with(shards, &[flag]), direct);
+    }
 }

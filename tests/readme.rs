@@ -30,6 +30,8 @@ fn the_table_of_bounds_has_every_number() {
     assert!(status.success());
     let mut documented = documented();
     for line in settings.lines() {
+        // What is for others than this machine alone is a comment.
+        let line = line.strip_prefix("# ").unwrap_or(line);
         let (setting, default) = line.split_once(" = ").expect("TOML");
         let row = documented.remove(setting);
         if default.parse::<u64>().is_ok() && !OF_THE_MACHINE.contains(&setting) {

@@ -67,7 +67,11 @@ pub fn defaults(machine: Machine, given: &Merged) -> Layer {
         handshakes_per_address_per_s_max: Some(limits.handshakes_per_address_per_s_max),
         bounds_loopback: Some(limits.bounds_loopback),
         messages_per_connection_per_s_max: Some(limits.messages_per_connection_per_s_max),
-        bytes_per_connection_per_s_max: Some(limits.bytes_per_connection_per_s_max),
+        bytes_per_connection_per_s_max: Some(
+            u32::try_from(message_bytes_max)
+                .unwrap_or(u32::MAX)
+                .max(limits.bytes_per_connection_per_s_max),
+        ),
         joins_per_connection_per_s_max: Some(limits.joins_per_connection_per_s_max),
         max_message: Some(limits.message_bytes_max),
         room_count_max: Some(limits.room_count_max),
@@ -158,6 +162,7 @@ pub fn check(merged: &Merged) -> Result<Config, Error> {
 fn limits(merged: &Merged) -> Result<Limits, Error> {
     let count = |most: u32| 1..=i64::from(most);
     let up_to = |most: u32| 0..=i64::from(most);
+    let bounds_loopback = |key| merged.switch("bounds_loopback") || merged.is_set(key);
     Ok(Limits {
         connection_count_max: merged.number("max_connections", count(CONNECTION_COUNT_MAX))?,
         connections_per_address_max: merged
@@ -167,10 +172,13 @@ fn limits(merged: &Merged) -> Result<Limits, Error> {
         bounds_loopback: merged.switch("bounds_loopback"),
         messages_per_connection_per_s_max: merged
             .number("messages_per_connection_per_s_max", up_to(RATE_MAX))?,
+        messages_bound_loopback: bounds_loopback("messages_per_connection_per_s_max"),
         bytes_per_connection_per_s_max: merged
             .number("bytes_per_connection_per_s_max", up_to(u32::MAX))?,
+        bytes_bound_loopback: bounds_loopback("bytes_per_connection_per_s_max"),
         joins_per_connection_per_s_max: merged
             .number("joins_per_connection_per_s_max", up_to(RATE_MAX))?,
+        joins_bound_loopback: bounds_loopback("joins_per_connection_per_s_max"),
         message_bytes_max: merged.number("max_message", count(MESSAGE_BYTES_MAX))?,
         room_count_max: merged.number("room_count_max", count(100_000_000))?,
         rooms_per_address_max: merged.number("rooms_per_address_max", up_to(100_000_000))?,

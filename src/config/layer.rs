@@ -198,17 +198,18 @@ pub struct Layer {
     /// What is over gets 429. 0 is no bound.
     #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
     pub handshakes_per_address_per_s_max: Option<u32>,
-    /// Let the bounds of connections and rooms per address hold for 127.0.0.0/8 and ::1 as well, where proxies and
-    /// load generators are.
+    /// Let the bounds of connections and rooms per address, and the defaults of the rates below, hold for 127.0.0.0/8 and
+    /// ::1 as well, where proxies and load generators are.
     #[arg(long, help_heading = BOUNDS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub bounds_loopback: Option<bool>,
     /// Messages that one connection sends in a second, in the long run; five seconds' worth may come at once. One more
-    /// gets `rate_limited` on /ws, and what follows is not read until its time. 0 is no bound.
+    /// gets `rate_limited` on /ws, and what follows is not read until its time. 0 is no bound. A value that is set holds
+    /// for everybody, the default not for 127.0.0.0/8 and ::1.
     #[arg(long, value_name = "COUNT", help_heading = BOUNDS)]
     pub messages_per_connection_per_s_max: Option<u32>,
-    /// The same for the bytes of messages.
+    /// The same for the bytes of messages; --max-message where that is more.
     #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
     pub bytes_per_connection_per_s_max: Option<u32>,
     /// The same for joins; each that is over gets `rate_limited`.
@@ -323,6 +324,16 @@ pub fn keys() -> Vec<String> {
         .get_arguments()
         .map(|argument| argument.get_id().to_string())
         .collect()
+}
+
+/// Whether the default of a setting does not hold for this machine's own addresses, as a value does that is set.
+pub fn is_for_others(key: &str) -> bool {
+    [
+        "messages_per_connection_per_s_max",
+        "bytes_per_connection_per_s_max",
+        "joins_per_connection_per_s_max",
+    ]
+    .contains(&key)
 }
 
 /// The flag of a key: `--max-message` for `max_message`.

@@ -74,6 +74,11 @@ impl Merged {
         &self.values
     }
 
+    /// Whether anybody has set `key`, if only to its default.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.sources.contains_key(key)
+    }
+
     /// The value of a number, if it has one already, whatever its range.
     pub fn integer(&self, key: &str) -> Option<i64> {
         self.values.get(key)?.as_integer()
@@ -121,7 +126,8 @@ impl Merged {
         Error::Setting { place, reason }
     }
 
-    /// All values as a TOML file, in the order of the help; a comment says where a value comes from.
+    /// All values as a TOML file, in the order of the help; a comment says where a value comes from. A default that means
+    /// less than the same value where it is set is a comment itself.
     pub fn to_toml(&self) -> String {
         let lines = layer::keys().into_iter().filter_map(|key| self.line(&key));
         lines.chain(self.rooms()).collect()
@@ -142,6 +148,8 @@ impl Merged {
             Some(source @ (Source::Environment | Source::Flag)) => {
                 format!("{key} = {value}  # {}\n", source.place(key))
             }
+            // As a comment: to set it would be more.
+            None if layer::is_for_others(key) => format!("# {key} = {value}\n"),
             None => format!("{key} = {value}\n"),
         })
     }

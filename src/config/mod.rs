@@ -140,7 +140,8 @@ pub struct Machine {
 pub struct Setup {
     /// The checked settings.
     pub config: Config,
-    /// The same as TOML, with a comment on each value that is not a default. As a file it gives the same settings.
+    /// The same as TOML, with a comment on each value that is not a default, and those defaults as comments that hold for
+    /// more when they are set. As a file it gives the same settings.
     pub toml: String,
     /// Whether only the check was asked for (`--check-config`).
     pub check_only: bool,

@@ -347,6 +347,10 @@ fn defaults_follow_from_other_settings() {
     let message_bytes_max = big.limits.message_bytes_max;
     assert!(big.limits.tail_bytes_max >= message_bytes_max);
     assert!(big.limits.inbox_bytes_max >= message_bytes_max);
+    assert_eq!(
+        big.limits.bytes_per_connection_per_s_max as usize,
+        message_bytes_max
+    );
     assert!(big.limits.log_bytes_max >= 64 * big.limits.tail_bytes_max);
     assert!(
         config(&["--shards", "64"], &[], "")
@@ -354,6 +358,31 @@ fn defaults_follow_from_other_settings() {
             .connection_count_max
             < 20_000 - 64 * 8
     );
+}
+
+#[test]
+fn a_rate_that_is_set_holds_for_this_machine_as_well() {
+    let for_all = |flags: &[&str], file| {
+        let limits = config(flags, &[], file).limits;
+        (
+            limits.messages_bound_loopback,
+            limits.bytes_bound_loopback,
+            limits.joins_bound_loopback,
+        )
+    };
+    assert_eq!(for_all(&[], ""), (false, false, false));
+    assert_eq!(for_all(&["--bounds-loopback"], ""), (true, true, true));
+    // If only to its default.
+    let flag = ["--messages-per-connection-per-s-max=1000"];
+    assert_eq!(for_all(&flag, ""), (true, false, false));
+    let file = "joins_per_connection_per_s_max = 20";
+    assert_eq!(for_all(&[], file), (false, false, true));
+    // What is printed is set by nobody yet.
+    for file in ["bounds_loopback = false", "bounds_loopback = true", file] {
+        let setup = try_load(&[], &[], file).unwrap();
+        let again = try_load(&[], &[], &setup.toml).unwrap();
+        assert_eq!(again.config, setup.config, "{}", setup.toml);
+    }
 }
 
 #[test]

@@ -48,6 +48,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         if let Ok(seat) = seat {
             self.take_in(slot.index, seat);
         }
+        let of_socket = || self.peers.get(slot)?.socket.address();
+        self.note_origin(slot, caller.address.or_else(of_socket));
         let handshake_ms = self.settings.limits.handshake_ms;
         self.arm(slot.index, now.tick() + ticks(handshake_ms));
         if let Err(denial) = seat {
@@ -84,6 +86,17 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                     self.doom(slot.index);
                 }
                 false
+            }
+        }
+    }
+
+    /// Notes whether a connection comes from this machine itself, as far as that is known now.
+    pub(super) fn note_origin(&mut self, slot: Slot, address: Option<IpAddr>) {
+        let is_local = address.is_some_and(|address| address.to_canonical().is_loopback());
+        if let Some(peer) = self.peers.get_mut(slot) {
+            match is_local {
+                true => _ = peer.marks.set(Marks::LOCAL),
+                false => peer.marks.clear(Marks::LOCAL),
             }
         }
     }

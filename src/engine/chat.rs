@@ -150,7 +150,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             Ok(request) => {
                 let stop = self.take_command(slot, &request, budget);
                 if stop.is_none() {
-                    self.throttle.spend(slot.index, bytes, self.now.mono_ms);
+                    self.spend(slot, bytes);
                 }
                 stop
             }
@@ -256,14 +256,12 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     }
 
     fn relay(&mut self, slot: Slot, opcode: Opcode, payload: &[u8]) {
-        self.throttle
-            .spend(slot.index, payload.len(), self.now.mono_ms);
+        self.spend(slot, payload.len());
         self.hub.relay(slot, opcode, payload);
     }
 
     fn echo(&mut self, slot: Slot, opcode: Opcode, payload: &[u8]) {
-        self.throttle
-            .spend(slot.index, payload.len(), self.now.mono_ms);
+        self.spend(slot, payload.len());
         let window_bits = self.peers.get(slot).map_or(0, |peer| peer.window_bits);
         let mut deflater = std::mem::take(&mut self.hub.deflater);
         if let Some(replies) = self.replies(slot.index) {

@@ -6,7 +6,7 @@ use super::read::Stop;
 use super::{Engine, Socket};
 use crate::limits::REPLY_BYTES_MAX;
 use crate::log::LogPort;
-use crate::peer::{Peer, Phase, Replies};
+use crate::peer::{Marks, Peer, Phase, Replies};
 use crate::slots::Slot;
 use crate::ws::frame::{self, Opcode};
 use crate::ws::{Input, Message, Protocol, Rules, Violation};
@@ -20,7 +20,7 @@ enum End<'m> {
 }
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
-    /// Echoes the messages of a peer that asked for that, as long as neither side compresses and no rate is bounded. No
+    /// Echoes the messages of a peer that asked for that, as long as neither side compresses and no rate of its is bounded. No
     /// stop means that it is another peer, or that a control frame was taken: the rest goes the usual way.
     pub(super) fn take_echoes(
         &mut self,
@@ -31,7 +31,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         budget: &mut u32,
     ) -> Option<Stop> {
         let peer = self.peers.get_mut(slot)?;
-        if peer.phase != Phase::Echo || peer.window_bits > 0 || self.throttle.is_on() {
+        let is_bounded = self.throttle.bounds_messages(peer.marks.has(Marks::LOCAL));
+        if peer.phase != Phase::Echo || peer.window_bits > 0 || is_bounded {
             return None;
         }
         let mut replies = peer

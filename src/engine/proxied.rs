@@ -1,7 +1,7 @@
 //! Where connections come from: as their sockets say, or as proxies do that are believed.
 
 use super::{Engine, Socket};
-use crate::http::Request;
+use crate::http::{Client, Request};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer};
 use crate::slots::Slot;
@@ -30,6 +30,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.counters.proxied_total += 1;
         let nearest = client;
         self.proxied.insert(slot.index, Proxied { nearest, client });
+        self.note_origin(slot, Some(client));
         let is_plain = !self.settings.is_tls;
         self.reseat(slot, client, is_plain);
     }
@@ -46,12 +47,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let Some(nearest) = said.or_else(of_socket) else {
             return false;
         };
-        let client = request.forwarded.client(nearest, trusted);
-        if said.is_some() || client.address != nearest {
-            let client = client.address;
+        let Client { address, is_secure } = request.forwarded.client(nearest, trusted);
+        if said.is_some() || address != nearest {
+            let client = address;
             self.proxied.insert(slot.index, Proxied { nearest, client });
+            self.note_origin(slot, Some(client));
         }
-        client.is_secure
+        is_secure
     }
 
     /// Lets a client that a request named count for its own address. False: there are too many of that, and the

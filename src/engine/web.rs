@@ -78,8 +78,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 if stop.is_some() {
                     return (0, stop);
                 }
-                self.throttle
-                    .spend(slot.index, head_bytes, self.now.mono_ms);
+                self.spend(slot, head_bytes);
                 self.serve(slot, &request, route);
                 (head_bytes, None)
             }
