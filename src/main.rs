@@ -6,7 +6,8 @@ use std::process::ExitCode;
 
 use log::LevelFilter;
 use roomcast::config::{self, Config};
-use roomcast::reactor::{AUDIT, Server, signals, sys};
+use roomcast::reactor::signals::Signals;
+use roomcast::reactor::{AUDIT, Server, sys};
 use roomcast::tools;
 
 fn main() -> ExitCode {
@@ -78,7 +79,7 @@ fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
             stopper.stop();
         }
     };
-    signals::watch(stop, server.reloader())?;
+    let signals = Signals::catch(stop, server.reloader())?;
     if let Some(address) = server.admin_address() {
         log::info!("admin on http://{address}");
     }
@@ -88,7 +89,7 @@ fn run(config: &Config) -> Result<(), Box<dyn std::error::Error>> {
         "http"
     };
     print(&format!("listening on {scheme}://{}\n", server.address()));
-    let counters = server.join()?;
+    let counters = server.run(Some(signals))?;
     log::info!(
         "stopped; connections: {}, messages: {}, connections cut by the deadline: {}",
         counters.accepted_total,

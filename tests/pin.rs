@@ -37,7 +37,8 @@ fn shards(server: &Server) -> Vec<String> {
     for task in fs::read_dir(folder).unwrap() {
         let task = task.unwrap().path().display().to_string();
         let name = fs::read_to_string(format!("{task}/comm")).unwrap();
-        if name.starts_with("shard-") {
+        // The first shard runs in the first thread of the process, which has the name of the program.
+        if name.starts_with("shard-") || task.ends_with(&format!("/{}", server.id())) {
             shards.push(cores(&task));
         }
     }

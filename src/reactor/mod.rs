@@ -1,7 +1,7 @@
 //! The shell around the engine: threads, sockets, the clock and signals.
 //!
-//! [`Server`] binds the address, gives each shard a thread, a poll and a listening socket of its own, and waits for
-//! them. The turn of a shard (`shard`) reads top to bottom; what it needs stands beside it: tokens, listening sockets
+//! [`Server`] binds the address, gives each shard a poll and a listening socket of its own, and a thread: the first one
+//! that of its caller, so that a process of one shard can do with one thread. The turn of a shard (`shard`) reads top to bottom; what it needs stands beside it: tokens, listening sockets
 //! and when to accept from them, transports, mail between shards (`mailbox`), and what all shards share (`process`).
 //! Nothing in here knows HTTP, WebSocket or rooms.
 
@@ -29,8 +29,9 @@ mod transport;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 
 use mio::Poll;
 use mio::net::TcpListener;
@@ -42,6 +43,7 @@ use self::mailbox::Exchange;
 use self::plan::Plan;
 use self::process::Process;
 use self::reload::{Reloader, Reloads};
+use self::signals::Signals;
 use crate::admin::Admin;
 use crate::authority::Auth;
 use crate::config::Config;
@@ -53,6 +55,9 @@ use crate::store::{self, Store};
 pub struct Server {
     address: SocketAddr,
     stopper: Stopper,
+    /// The first shard, which runs where [`Server::run`] is called.
+    first: Option<FirstShard>,
+    /// Those of the others.
     threads: Vec<ShardThread>,
     /// None where everything is in memory.
     store: Option<Store>,
@@ -60,6 +65,8 @@ pub struct Server {
     /// None where nothing can be read again.
     reloader: Option<Reloader>,
 }
+
+type FirstShard = Box<dyn FnOnce(Option<Signals>) -> io::Result<()> + Send>;
 
 type ShardThread = JoinHandle<io::Result<()>>;
 
@@ -71,7 +78,7 @@ pub struct Stopper {
 }
 
 impl Server {
-    /// Starts a server. When this returns, it serves.
+    /// Starts a server. When this returns, it listens, and serves as soon as it [runs](Server::run).
     ///
     /// # Errors
     ///
@@ -116,6 +123,7 @@ impl Server {
         let mut server = Server {
             address,
             stopper: plan.stopper(),
+            first: None,
             threads: Vec::new(),
             store: None,
             admin: None,
@@ -125,9 +133,11 @@ impl Server {
             server.store = Some(plan.start_store(store)?);
         }
         for (id, (poll, socket)) in (0..).zip(polls.into_iter().zip(sockets.public)) {
-            match plan.spawn(id, poll, socket) {
-                Ok(thread) => server.threads.push(thread),
-                Err(error) => return Err(server.give_up(error)),
+            let added = plan
+                .shard(id, poll, socket)
+                .and_then(|shard| server.add(id, shard));
+            if let Err(error) = added {
+                return Err(server.give_up(error));
             }
         }
         if let Some((socket, operator)) = sockets.admin.zip(plan.operator()) {
@@ -137,6 +147,20 @@ impl Server {
             }
         }
         Ok(server)
+    }
+
+    fn add(
+        &mut self,
+        id: u16,
+        shard: impl FnOnce(Option<Signals>) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        if id == 0 {
+            self.first = Some(Box::new(shard));
+        } else {
+            let thread = thread::Builder::new().name(format!("shard-{id}"));
+            self.threads.push(thread.spawn(move || shard(None))?);
+        }
+        Ok(())
     }
 
     /// Where it listens, with the real port.
@@ -159,13 +183,19 @@ impl Server {
         self.reloader.clone()
     }
 
-    /// Waits until it has stopped, and says what was counted.
+    /// Serves until it has stopped, and says what was counted. The first shard runs in this thread, and looks after the
+    /// signals.
     ///
     /// # Errors
     ///
     /// See [`ShardFailed`].
-    pub fn join(self) -> Result<Counters, ShardFailed> {
-        let results: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+    pub fn run(self, signals: Option<Signals>) -> Result<Counters, ShardFailed> {
+        // Nothing of a shard that panics is used again; the others are told by its end.
+        let first = self.first.map_or(Ok(Ok(())), |first| {
+            panic::catch_unwind(AssertUnwindSafe(|| first(signals)))
+        });
+        let others = self.threads.into_iter().map(JoinHandle::join);
+        let results: Vec<_> = std::iter::once(first).chain(others).collect();
         if let Some(admin) = self.admin {
             admin.stop();
         }
@@ -185,7 +215,7 @@ impl Server {
     /// Stops the shards that did start.
     fn give_up(self, error: io::Error) -> io::Error {
         self.stopper.stop();
-        let _ = self.join();
+        let _ = self.run(None);
         error
     }
 }

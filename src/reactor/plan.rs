@@ -7,11 +7,12 @@ use super::operator::Operator;
 use super::port::Port;
 use super::process::Process;
 use super::shard::{Clock, Shard, Shared};
+use super::signals::Signals;
 use super::survey::Surveys;
 use super::tls::{self, Tls};
 use super::token::Subject;
 use super::transport::{Common, Transport};
-use super::{ShardThread, Stopper, sys};
+use super::{Stopper, sys};
 use crate::authority::Auth;
 use crate::config::{self, Config};
 use crate::engine::{Engine, Place, Restored, Settings};
@@ -25,7 +26,6 @@ use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use std::io;
 use std::sync::Arc;
-use std::thread;
 
 /// What it takes to start a shard; the same for all of them.
 #[derive(Clone)]
@@ -113,25 +113,25 @@ impl Plan {
         }
     }
 
-    pub(super) fn spawn(
+    /// A shard that is ready to be run, in whatever thread.
+    pub(super) fn shard(
         &self,
         id: u16,
         poll: Poll,
         socket: TcpListener,
-    ) -> io::Result<ShardThread> {
+    ) -> io::Result<impl FnOnce(Option<Signals>) -> io::Result<()> + Send + use<>> {
         let plan = self.clone();
         let seed = sys::random()?;
         let listener = Listener::new(socket, poll.registry())?;
         // The engine is made in its thread: nothing of it ever leaves that.
-        let run = move || {
+        Ok(move |signals: Option<Signals>| {
             if plan.pin {
                 sys::pin(id);
             }
-            Shard::new(id, poll, listener, plan.engine(id, seed), plan.shared).run()
-        };
-        thread::Builder::new()
-            .name(format!("shard-{id}"))
-            .spawn(run)
+            let mut shard = Shard::new(id, poll, listener, plan.engine(id, seed), plan.shared);
+            signals.map_or(Ok(()), |signals| shard.watch(signals))?;
+            shard.run()
+        })
     }
 
     fn engine(&self, id: u16, seed: [u8; 32]) -> Engine<Transport, Port> {

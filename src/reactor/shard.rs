@@ -13,6 +13,7 @@ use super::listener::Listener;
 use super::mailbox::Exchange;
 use super::port::Port;
 use super::process::Process;
+use super::signals::Signals;
 use super::survey::{Surveys, Task};
 use super::token::Subject;
 use super::transport::{Common, Transport};
@@ -33,6 +34,8 @@ pub struct Shard {
     /// The clock, as this turn read it.
     now: Now,
     stage: Stage,
+    /// Of the process, where this is its first shard.
+    signals: Option<Signals>,
     /// What an operator asked, while the answer is not complete.
     task: Option<Task>,
     shared: Shared,
@@ -82,10 +85,22 @@ impl Shard {
             listener: Some(listener),
             engine,
             now: shared.clock.now(),
+            signals: None,
             stage: Stage::Serving,
             task: None,
             shared,
         }
+    }
+
+    /// Lets the shard look after the signals of the process.
+    ///
+    /// # Errors
+    ///
+    /// The poll does not take them.
+    pub fn watch(&mut self, mut signals: Signals) -> io::Result<()> {
+        signals.register(self.poll.registry(), Subject::Signals.token())?;
+        self.signals = Some(signals);
+        Ok(())
     }
 
     /// Serves until the stop is done.
@@ -154,6 +169,7 @@ impl Shard {
             match Subject::of(event.token()) {
                 // Whoever rang has set something that every turn looks at.
                 Subject::Waker => {}
+                Subject::Signals => self.signals.iter_mut().for_each(Signals::take),
                 Subject::Listener => {
                     if let Some(listener) = &mut self.listener {
                         listener.ready();

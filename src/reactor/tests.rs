@@ -37,13 +37,32 @@ fn config(shards: u16) -> Config {
     }
 }
 
-/// Joins within a deadline that is shorter than what a stop is given at most: nothing here needs that time.
-fn join(server: Server) -> Counters {
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || tell.send(Box::new(server.join())));
-    told.recv_timeout(PATIENCE)
-        .expect("it stops in time")
-        .expect("no shard failed")
+/// A server that runs in a thread of its own.
+struct Running {
+    address: SocketAddr,
+    stopper: Stopper,
+    end: mpsc::Receiver<Box<Result<Counters, ShardFailed>>>,
+}
+
+impl Running {
+    fn start(config: &Config) -> Running {
+        let server = Server::start(config).unwrap();
+        let (address, stopper) = (server.address(), server.stopper());
+        let (tell, end) = mpsc::channel();
+        std::thread::spawn(move || tell.send(Box::new(server.run(None))));
+        Running {
+            address,
+            stopper,
+            end,
+        }
+    }
+
+    /// Ends within a deadline that is shorter than what a stop is given at most: nothing here needs that time.
+    fn stop(self) -> Counters {
+        self.stopper.stop();
+        let end = self.end.recv_timeout(PATIENCE);
+        end.expect("it stops in time").expect("no shard failed")
+    }
 }
 
 fn ask(address: SocketAddr, path: &str) -> String {
@@ -59,13 +78,12 @@ fn ask(address: SocketAddr, path: &str) -> String {
 #[test]
 fn it_serves_and_stops_with_one_shard_and_with_several() {
     for shards in [1, 2, 3] {
-        let server = Server::start(&config(shards)).unwrap();
+        let server = Running::start(&config(shards));
         for _ in 0..20 {
-            let answer = ask(server.address(), "/healthz");
+            let answer = ask(server.address, "/healthz");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         }
-        server.stopper().stop();
-        let counters = join(server);
+        let counters = server.stop();
         assert_eq!(counters.accepted_total, 20, "{shards} shards");
         assert_eq!(counters.connections, 0, "{shards} shards");
     }
@@ -73,55 +91,50 @@ fn it_serves_and_stops_with_one_shard_and_with_several() {
 
 #[test]
 fn nothing_is_accepted_once_it_has_stopped() {
-    let server = Server::start(&config(2)).unwrap();
-    let address = server.address();
-    server.stopper().stop();
-    join(server);
+    let server = Running::start(&config(2));
+    let address = server.address;
+    server.stop();
     TcpStream::connect(address).expect_err("nobody listens");
-    let again = Server::start(&Config {
+    let again = Running::start(&Config {
         listen: address,
         ..config(1)
-    })
-    .expect("the address is free");
-    again.stopper().stop();
-    join(again);
+    });
+    again.stop();
 }
 
 #[test]
 fn an_idle_server_sleeps() {
-    let server = Server::start(&config(2)).unwrap();
-    ask(server.address(), "/healthz");
-    let before = server.stopper().counters().turns_total;
+    let server = Running::start(&config(2));
+    ask(server.address, "/healthz");
+    let before = server.stopper.counters().turns_total;
     std::thread::sleep(Duration::from_millis(500));
-    let turn_count = server.stopper().counters().turns_total - before;
+    let turn_count = server.stopper.counters().turns_total - before;
     assert!(
         turn_count < 100,
         "{turn_count} turns in half a second of nothing"
     );
-    server.stopper().stop();
-    join(server);
+    server.stop();
 }
 
 #[test]
 fn a_silent_connection_does_not_delay_the_stop_beyond_its_deadline() {
     let mut config = config(2);
     config.limits.drain_ms = 500;
-    let server = Server::start(&config).unwrap();
-    let silent = TcpStream::connect(server.address()).unwrap();
+    let server = Running::start(&config);
+    let silent = TcpStream::connect(server.address).unwrap();
     let deadline = Instant::now() + PATIENCE;
-    while server.stopper().counters().accepted_total == 0 {
+    while server.stopper.counters().accepted_total == 0 {
         assert!(Instant::now() < deadline, "it is accepted");
         std::thread::yield_now();
     }
-    server.stopper().stop();
-    join(server);
+    server.stop();
     drop(silent);
 }
 
 #[test]
 fn an_address_in_use_is_an_error_that_says_so() {
-    let server = Server::start(&config(2)).unwrap();
-    let address = server.address();
+    let server = Running::start(&config(2));
+    let address = server.address;
     for shards in [1, 2] {
         let error = Server::start(&Config {
             listen: address,
@@ -135,6 +148,5 @@ fn an_address_in_use_is_an_error_that_says_so() {
         );
         assert!(error.to_string().contains(&address.to_string()), "{error}");
     }
-    server.stopper().stop();
-    join(server);
+    server.stop();
 }

@@ -16,6 +16,8 @@ pub enum Subject {
     Listener,
     /// Another thread woke this shard.
     Waker,
+    /// A signal came to the process.
+    Signals,
     /// A connection.
     Peer(Slot),
 }
@@ -30,6 +32,10 @@ const WAKER: Slot = Slot {
     index: RESERVED_INDEX,
     generation: 1,
 };
+const SIGNALS: Slot = Slot {
+    index: RESERVED_INDEX,
+    generation: 2,
+};
 
 impl Subject {
     /// The token to register under.
@@ -37,6 +43,7 @@ impl Subject {
         let slot = match self {
             Subject::Listener => LISTENER,
             Subject::Waker => WAKER,
+            Subject::Signals => SIGNALS,
             Subject::Peer(slot) => slot,
         };
         Token(usize::try_from(slot.to_u64()).expect("usize has 64 bits"))
@@ -47,6 +54,7 @@ impl Subject {
         match Slot::from_u64(token.0 as u64) {
             LISTENER => Subject::Listener,
             WAKER => Subject::Waker,
+            SIGNALS => Subject::Signals,
             slot => Subject::Peer(slot),
         }
     }

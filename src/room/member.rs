@@ -132,10 +132,7 @@ impl Membership {
     /// Whether the member is sent all bytes behind its cursor as they lie in the segments; it may stand inside a frame.
     pub fn is_plain(&self) -> bool {
         let is_in_step = matches!(self.progress, Progress::Boundary | Progress::MidFrame);
-        is_in_step
-            && !self.has_own
-            && self.cursor >= self.mark
-            && self.encoding == Encoding::Plain
+        is_in_step && !self.has_own && self.cursor >= self.mark && self.encoding == Encoding::Plain
     }
 
     /// What the member does not get to see.

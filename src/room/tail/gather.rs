@@ -90,7 +90,10 @@ impl Tail {
         }
         let ends = self.segments.iter().map(Segment::end);
         let behind = ends.filter(|end| *end > from);
-        behind.take_while(|end| *end <= most).last().unwrap_or(self.head)
+        behind
+            .take_while(|end| *end <= most)
+            .last()
+            .unwrap_or(self.head)
     }
 
     /// Copies what a reader at `from` may see up to `end` behind `out`, at most about `bytes_max`. A frame in which
