@@ -20,7 +20,7 @@ enum End<'m> {
 }
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
-    /// Echoes the messages of a peer that asked for that, as long as neither side compresses and no rate of its is bounded. No
+    /// Echoes the messages of a peer that asked for that, as long as neither side compresses and no rate bounds it. No
     /// stop means that it is another peer, or that a control frame was taken: the rest goes the usual way.
     pub(super) fn take_echoes(
         &mut self,
