@@ -87,10 +87,13 @@ pub fn arrivals(plan: &Arrivals, server: &Server) -> io::Result<Figures> {
     let mut load = Load::new(shape, crowd);
     load.go(span.warm_up)?;
     load.measure(span.measure)?;
+    load.drain()?;
     let calm_p99 = load.latencies().value_at_quantile(0.99) as f64 / 1e6;
 
     load.crowd()
         .head_for(shape.room.another().at(server.address()))?;
+    load.resume();
+    load.go(span.warm_up)?;
     let start = Snapshot::take(&load, server)?;
     let joined_s = arrive(plan, &mut load)?;
     let end = Snapshot::take(&load, server)?;

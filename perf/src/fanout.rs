@@ -58,11 +58,12 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     let start = Snapshot::take(&load, server)?;
     load.measure(span.measure)?;
     let end = Snapshot::take(&load, server)?;
+    load.drain()?;
     figures.add_latencies(load.latencies());
     if span.calls {
         count_calls(&mut load, server, &mut figures)?;
+        load.drain()?;
     }
-    load.drain()?;
 
     figures.add("deliveries_total", load.arrived_total() as f64);
     if plan.deflate {
@@ -109,6 +110,7 @@ fn count_calls(load: &mut Load, server: &Server, figures: &mut Figures) -> io::R
             return Ok(());
         }
     };
+    load.resume();
     let arrived_total = load.arrived_total();
     load.go(calls::TIME)?;
     let arrived = (load.arrived_total() - arrived_total) as f64;

@@ -66,6 +66,8 @@ pub struct Load {
     latencies: Histogram<u64>,
     /// Messages due in this time are measured.
     measured_ns: std::ops::Range<u64>,
+    /// What was due up to then has to be sent, however late.
+    due_until_ns: u64,
 }
 
 impl Load {
@@ -93,6 +95,7 @@ impl Load {
             sent: vec![0; counts.1],
             latencies: figures::latencies(),
             measured_ns: 0..0,
+            due_until_ns: 0,
         }
     }
 
@@ -138,12 +141,12 @@ impl Load {
         let clock = self.crowd.clock();
         let start_ns = clock.now_ns();
         let end_ns = start_ns + time.as_nanos() as u64;
+        self.due_until_ns = end_ns;
         if let Timing::Open { schedule } = &self.timing {
             self.crowd.watch(schedule.timer(start_ns)?)?;
         }
         loop {
             let now_ns = clock.now_ns();
-            // What was due is sent, however late it has become.
             self.publish(now_ns.min(end_ns));
             if now_ns >= end_ns {
                 return Ok(());
@@ -155,13 +158,14 @@ impl Load {
 
     /// Goes on with what is due from now on: the time since the last message is left out.
     pub fn resume(&mut self) {
-        let sent_total = self.sent.iter().map(|sent| u64::from(*sent)).sum();
+        let sent_total = self.sent_total();
         if let Timing::Open { schedule } = &mut self.timing {
             schedule.resume(self.crowd.clock().now_ns(), sent_total);
         }
     }
 
-    /// Reads until everything has arrived.
+    /// Sends what was due while it [went](Load::go) and was not taken, and reads until everything has arrived. Only
+    /// then are the [latencies](Load::latencies) whole: what is late is what comes last.
     ///
     /// # Errors
     ///
@@ -169,7 +173,15 @@ impl Load {
     pub fn drain(&mut self) -> io::Result<()> {
         let clock = self.crowd.clock();
         let end_ns = clock.now_ns() + DRAIN_MS * 1_000_000;
-        while self.ledger.missing_total(&self.sent, self.audience) > 0 && clock.now_ns() < end_ns {
+        loop {
+            // In a closed loop nothing is due, and what could be sent would never end.
+            if self.overdue_count() > 0 {
+                self.publish(self.due_until_ns);
+            }
+            let missing = self.ledger.missing_total(&self.sent, self.audience);
+            if missing + self.overdue_count() == 0 || clock.now_ns() >= end_ns {
+                break;
+            }
             self.turn(until(end_ns, clock.now_ns()))?;
         }
         // What comes although nobody waits for it is a fault.
@@ -193,7 +205,7 @@ impl Load {
         &mut self.crowd
     }
 
-    /// Latencies of the last measurement.
+    /// Latencies of the last measurement, whole once it is [drained](Load::drain).
     pub fn latencies(&self) -> &Histogram<u64> {
         &self.latencies
     }
@@ -221,8 +233,24 @@ impl Load {
     /// What went wrong.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.ledger.faults(&self.sent, self.audience);
+        let overdue_count = self.overdue_count();
+        if overdue_count > 0 {
+            faults.push(format!(
+                "{overdue_count} messages were due, and the server did not take them"
+            ));
+        }
         faults.extend(self.crowd.faults());
         faults
+    }
+
+    /// Messages that were due while it went, and could not be sent.
+    fn overdue_count(&self) -> u64 {
+        match &self.timing {
+            Timing::Open { schedule } => schedule
+                .due_count(self.due_until_ns)
+                .saturating_sub(self.sent_total()),
+            Timing::Closed { .. } => 0,
+        }
     }
 
     fn turn(&mut self, timeout: Duration) -> io::Result<()> {

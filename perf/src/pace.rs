@@ -37,6 +37,14 @@ impl Schedule {
         self.start_ns + place * self.interval_ns
     }
 
+    /// How many messages are due by then, from all publishers.
+    pub fn due_count(&self, now_ns: u64) -> u64 {
+        match now_ns.checked_sub(self.start_ns) {
+            Some(elapsed_ns) => elapsed_ns / self.interval_ns + 1,
+            None => 0,
+        }
+    }
+
     /// Goes on after a pause: the next message, of which there were `sent_total` before, is due an interval from now.
     pub fn resume(&mut self, now_ns: u64, sent_total: u64) {
         self.start_ns = (now_ns + self.interval_ns).saturating_sub(sent_total * self.interval_ns);
@@ -142,6 +150,8 @@ mod tests {
             [due(0, 0), due(1, 0), due(0, 1), due(1, 1)],
             [1000, 2000, 3000, 4000]
         );
+        let counts = [999, 1000, 3999, 4000].map(|now_ns| schedule.due_count(now_ns));
+        assert_eq!(counts, [0, 1, 3, 4]);
     }
 
     #[test]
@@ -150,6 +160,7 @@ mod tests {
         schedule.resume(9000, 3);
         let due = |publisher, number| schedule.due_ns(Stamp { publisher, number });
         assert_eq!([due(1, 1), due(0, 2)], [10_000, 11_000]);
+        assert_eq!(schedule.due_count(9999), 3);
     }
 
     #[test]

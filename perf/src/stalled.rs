@@ -37,8 +37,8 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     load.resume();
     load.go(span.warm_up)?;
     load.measure(span.measure)?;
-    let calm = load.latencies().clone();
     load.drain()?;
+    let calm = load.latencies().clone();
     figures.add("rss_calm_kib", server.memory()?.rss_kib as f64);
 
     load.stall(first);

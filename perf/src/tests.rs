@@ -1,6 +1,8 @@
 //! Whole runs against the bare server, small and short: they show that the two understand each other, not how fast
 //! they are.
 
+mod proxy;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use crate::peers::bare::Bare;
 use crate::room::Room;
 use crate::server::{Choice, Running, Server, Setting};
 use crate::{churn, echo, fanout, idle, stalled};
+use proxy::Delays;
 
 /// A bare server on a thread of this process, which serves until the tests are over.
 fn server() -> Server {
@@ -19,6 +22,22 @@ fn server() -> Server {
     std::thread::spawn(|| bare.run());
     running(address)
 }
+
+/// The same behind a proxy.
+fn server_behind(delays: Delays) -> Server {
+    running(proxy::before(server().address().socket, delays))
+}
+
+/// A server whose messages arrive when the time that is measured is over, so that a run which reads its latencies then has
+/// none.
+fn late_server() -> Server {
+    server_behind(Delays {
+        deaf: Duration::ZERO,
+        back: LATE,
+    })
+}
+
+const LATE: Duration = Duration::from_millis(500);
 
 fn running(address: SocketAddr) -> Server {
     let running = Running {
@@ -100,6 +119,65 @@ fn a_closed_loop_loses_nothing_whatever_is_under_way() {
         let least = f64::from(publisher_count * in_flight_count * 19);
         assert!(number(&figures, "deliveries_total") >= least, "{figures:?}");
     }
+}
+
+#[test]
+fn what_arrives_after_the_measurement_counts() {
+    let late_ms = LATE.as_secs_f64() * 1e3;
+    let shape = || shape(1, 128, Pace::Open { rate_per_s: 100 });
+    let plan = fanout::Plan {
+        shape: shape(),
+        deflate: false,
+        span: SPAN,
+    };
+    let figures = fanout::run(&plan, &late_server()).unwrap();
+    assert!(number(&figures, "latency_p50_ms") >= late_ms, "{figures:?}");
+
+    let plan = stalled::Plan {
+        shape: shape(),
+        stalled_count: 2,
+        span: SPAN,
+    };
+    let figures = stalled::run(&plan, &late_server()).unwrap();
+    assert!(
+        number(&figures, "calm_latency_p99_ms") >= late_ms,
+        "{figures:?}"
+    );
+
+    let plan = churn::Arrivals {
+        shape: shape(),
+        arrival_count: 10,
+        within: LATE * 2,
+        span: SPAN,
+    };
+    let figures = churn::arrivals(&plan, &late_server()).unwrap();
+    assert!(
+        number(&figures, "calm_latency_p99_ms") >= late_ms,
+        "{figures:?}"
+    );
+}
+
+#[test]
+fn what_is_due_is_sent_even_after_the_measurement() {
+    // Ten megabytes, of which the sockets on the way take a part only.
+    let plan = fanout::Plan {
+        shape: Shape {
+            member_count: 3,
+            ..shape(1, 32_768, Pace::Open { rate_per_s: 1000 })
+        },
+        deflate: false,
+        span: SPAN,
+    };
+    let server = server_behind(Delays {
+        deaf: LATE,
+        back: Duration::ZERO,
+    });
+    let figures = fanout::run(&plan, &server).unwrap();
+    assert!(
+        number(&figures, "deliveries_total") >= 350.0 * 2.0,
+        "{figures:?}"
+    );
+    assert!(number(&figures, "latency_p99_ms") >= 150.0, "{figures:?}");
 }
 
 #[test]

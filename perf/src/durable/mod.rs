@@ -108,8 +108,8 @@ fn saturate(
         format!("rooms_{room_count}_server_cpu_us_per_message"),
         cpu_us,
     );
-    publishers.add_latencies(&format!("rooms_{room_count}_ack"), figures);
     publishers.drain()?;
+    publishers.add_latencies(&format!("rooms_{room_count}_ack"), figures);
     Ok(per_s)
 }
 
@@ -126,11 +126,11 @@ fn pace(
     for percent in [10, 80] {
         publishers.pace((per_s * f64::from(percent) / 100.0) as u32);
         publishers.go(plan.span.measure)?;
+        publishers.drain()?;
         publishers.add_latencies(
             &format!("rooms_{room_count}_at_{percent}_percent_ack"),
             figures,
         );
-        publishers.drain()?;
     }
     Ok(())
 }

@@ -147,7 +147,8 @@ impl Publishers {
         Ok(())
     }
 
-    /// Waits for what is still to be acknowledged.
+    /// Sends what was due and was not taken, and waits for what is still to be acknowledged. Only then are the latencies
+    /// whole.
     ///
     /// # Errors
     ///
@@ -155,7 +156,10 @@ impl Publishers {
     pub fn drain(&mut self) -> io::Result<()> {
         let clock = self.crowd.clock();
         let end_ns = clock.now_ns() + DRAIN_MS * 1_000_000;
-        while self.missing_total() > 0 && clock.now_ns() < end_ns {
+        while self.missing_total() + self.overdue_count() > 0 && clock.now_ns() < end_ns {
+            if self.overdue_count() > 0 {
+                self.fill(self.measured_ns.end);
+            }
             self.turn(until(end_ns, clock.now_ns()))?;
         }
         Ok(())
@@ -183,6 +187,7 @@ impl Publishers {
                 "answers were errors, or not to what was sent",
             ),
             (self.missing_total(), "messages were never acknowledged"),
+            (self.overdue_count(), "messages were due and never sent"),
         ];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
         counts
@@ -193,6 +198,18 @@ impl Publishers {
 
     fn missing_total(&self) -> u64 {
         self.lanes.iter().map(|lane| lane.due_ns.len() as u64).sum()
+    }
+
+    /// Messages of an open loop that were due and could not be sent.
+    fn overdue_count(&self) -> u64 {
+        let Some(schedule) = &self.schedule else {
+            return 0;
+        };
+        let paced = |lane: &Lane| u64::from(lane.sent_count - lane.paced_from);
+        let paced_total = self.lanes.iter().map(paced).sum();
+        schedule
+            .due_count(self.measured_ns.end)
+            .saturating_sub(paced_total)
     }
 
     fn fill(&mut self, now_ns: u64) {
