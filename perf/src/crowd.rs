@@ -14,7 +14,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::clock::Clock;
 use crate::connection::{Connection, Stage};
 use crate::destination::{Address, Destination, Route};
-use crate::limits::{CONNECTIONS_PER_ADDRESS, OPENING_COUNT_MAX, OPENING_MS, SCRATCH_BYTES};
+use crate::limits::{
+    CONNECTIONS_PER_ADDRESS, OPENING_COUNT_MAX, OPENING_MS, SCRATCH_BYTES, STALLED_RECEIVE_BYTES,
+    STALLED_SEGMENT_BYTES,
+};
 use crate::line::Line;
 
 const TIMER: Token = Token(usize::MAX);
@@ -259,8 +262,9 @@ impl Crowd {
         )?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        if let Some(bytes) = destination.receive_bytes {
-            socket.set_recv_buffer_size(bytes)?;
+        if destination.is_narrow {
+            socket.set_recv_buffer_size(STALLED_RECEIVE_BYTES)?;
+            socket.set_tcp_mss(STALLED_SEGMENT_BYTES)?;
         }
         if let Some(source) = source(address, self.network, index) {
             socket.bind(&source.into())?;

@@ -17,8 +17,9 @@ pub struct Destination {
     pub welcome: Welcome,
     /// Whether connections offer compression.
     pub deflate: bool,
-    /// Size of each connection's receive buffer, where it is not the kernel's choice.
-    pub receive_bytes: Option<usize>,
+    /// Whether so little of what is not read fits into the sockets as on a network, see
+    /// [`STALLED_SEGMENT_BYTES`](crate::limits::STALLED_SEGMENT_BYTES).
+    pub is_narrow: bool,
 }
 
 /// Where a server listens, and what for.
@@ -47,7 +48,7 @@ impl Destination {
             path: path.into(),
             welcome: Welcome::Upgrade,
             deflate: false,
-            receive_bytes: None,
+            is_narrow: false,
         }
     }
 }

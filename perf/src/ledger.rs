@@ -9,8 +9,6 @@ pub struct Ledger {
     next: Vec<u32>,
     /// What each member received, in its order, as a running hash.
     digests: Vec<u64>,
-    /// Members of whom something is expected.
-    live_count: usize,
     arrived_total: u64,
     skipped_total: u64,
     repeated_total: u64,
@@ -43,7 +41,6 @@ impl Ledger {
             publisher_count,
             next: vec![0; member_count * publisher_count],
             digests: vec![0; member_count],
-            live_count: member_count,
             arrived_total: 0,
             skipped_total: 0,
             repeated_total: 0,
@@ -86,11 +83,6 @@ impl Ledger {
         self.arrived_total
     }
 
-    /// Expects nothing any more of the members from `first` on.
-    pub fn dismiss(&mut self, first: usize) {
-        self.live_count = first;
-    }
-
     /// What is wrong, where each publisher has sent so many.
     pub fn faults(&self, sent: &[u32], audience: Audience) -> Vec<String> {
         let counts = [
@@ -116,16 +108,15 @@ impl Ledger {
     /// Messages that some member has still to get.
     pub fn missing_total(&self, sent: &[u32], audience: Audience) -> u64 {
         let rows = self.next.chunks(self.publisher_count).enumerate();
-        rows.take(self.live_count)
-            .flat_map(|(member, row)| {
-                row.iter()
-                    .zip(sent)
-                    .enumerate()
-                    .map(move |(publisher, pair)| (member, publisher, pair))
-            })
-            .filter(|(member, publisher, _)| audience == Audience::All || member != publisher)
-            .map(|(_, _, (next, sent))| u64::from(sent.saturating_sub(*next)))
-            .sum()
+        rows.flat_map(|(member, row)| {
+            row.iter()
+                .zip(sent)
+                .enumerate()
+                .map(move |(publisher, pair)| (member, publisher, pair))
+        })
+        .filter(|(member, publisher, _)| audience == Audience::All || member != publisher)
+        .map(|(_, _, (next, sent))| u64::from(sent.saturating_sub(*next)))
+        .sum()
     }
 
     /// Whether two members that get the same messages got them in another order.
@@ -134,7 +125,7 @@ impl Ledger {
             Audience::All => 0,
             Audience::Others => self.publisher_count,
         };
-        let same = self.digests.get(first..self.live_count).unwrap_or_default();
+        let same = self.digests.get(first..).unwrap_or_default();
         same.windows(2).any(|pair| pair[0] != pair[1])
     }
 }
@@ -203,24 +194,6 @@ mod tests {
             faults(&strange)
                 .contains(&"2 messages were changed, refused, or left out by a gap".into())
         );
-    }
-
-    #[test]
-    fn nothing_is_expected_of_those_who_were_dismissed() {
-        let mut ledger = Ledger::new(3, 1);
-        let stamp = |number| Stamp {
-            publisher: 0,
-            number,
-        };
-        for member in 0..3 {
-            ledger.enter(member, stamp(0));
-        }
-        ledger.dismiss(2);
-        for member in 0..2 {
-            ledger.enter(member, stamp(1));
-        }
-        assert_eq!(ledger.faults(&[2], Audience::All), Vec::<String>::new());
-        assert_eq!(ledger.missing_total(&[3], Audience::All), 2);
     }
 
     #[test]

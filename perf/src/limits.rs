@@ -46,5 +46,9 @@ pub const FRAME_BYTES_MAX: u64 = 128 * 1024;
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
 /// Messages of a room whose compressed bytes are remembered, to compare those of the next member with.
 pub const SEEN_COUNT: usize = 16 * 1024;
-/// Receive buffer of a member that will stop reading, in bytes, so that it is full soon.
+/// Receive buffer of a member that never reads, in bytes, so that it is full soon.
 pub const STALLED_RECEIVE_BYTES: usize = 4096;
+/// Longest segment that is sent to a member that never reads, in bytes, as on an Ethernet. The kernel lets the sender's
+/// buffer grow by it: with those of 64 KiB that loopback has, 2.8 MB wait there before a server learns that nobody reads,
+/// with these 54 kB.
+pub const STALLED_SEGMENT_BYTES: u32 = 1460;

@@ -192,14 +192,6 @@ impl Load {
         Ok(())
     }
 
-    /// Never reads again from the members from `first` on, and expects nothing of them.
-    pub fn stall(&mut self, first: u32) {
-        for member in first..self.member_count {
-            self.crowd.stall(member as usize);
-        }
-        self.ledger.dismiss(first as usize);
-    }
-
     /// The connections.
     pub fn crowd(&mut self) -> &mut Crowd {
         &mut self.crowd
@@ -273,7 +265,7 @@ impl Load {
                 ..
             } = arrival;
             if connection >= *member_count as usize {
-                // It is in another room.
+                // It is in another room, or nobody looks at what it gets.
                 return;
             }
             let reading = if arrival.is_deflated {

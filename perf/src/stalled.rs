@@ -1,13 +1,18 @@
-//! A room in which some members stop reading: what the others notice of it.
+//! A room with members that do not read: what those who do notice of it.
+//!
+//! Only the readers are measured, and there are as many of them before the others come as after, so that both rooms
+//! make the same work but for those who do not read.
 
 use std::io;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
 
 use crate::clock::Clock;
 use crate::crowd::Crowd;
 use crate::destination::Destination;
 use crate::fanout::Span;
 use crate::figures::Figures;
-use crate::limits::STALLED_RECEIVE_BYTES;
 use crate::load::{Load, Shape};
 use crate::server::Server;
 use crate::snapshot::Snapshot;
@@ -15,15 +20,15 @@ use crate::snapshot::Snapshot;
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Who publishes what to whom, at fixed times.
+    /// Who publishes what to whom, at fixed times. All members of it read.
     pub shape: Shape,
-    /// Members that stop, the last of the room.
+    /// Members that come later and never read.
     pub stalled_count: u32,
     /// How long, before and after.
     pub span: Span,
 }
 
-/// Runs a plan against a server: first everybody reads, then some do not.
+/// Runs a plan against a server: first there are only readers, then also members that do not read.
 ///
 /// # Errors
 ///
@@ -31,35 +36,36 @@ pub struct Plan {
 pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     let Plan { shape, span, .. } = plan;
     let mut figures = Figures::default();
-    let (mut load, first) = gather(plan, server)?;
-    load.crowd().rest(span.settle)?;
+    let destination = shape.room.at(server.address());
+    let mut crowd = Crowd::new(Clock::start(), destination.clone())?;
+    crowd.open(shape.member_count as usize)?;
+    crowd.rest(span.settle)?;
 
-    load.resume();
+    let mut load = Load::new(shape, crowd);
     load.go(span.warm_up)?;
     load.measure(span.measure)?;
     load.drain()?;
     let calm = load.latencies().clone();
     figures.add("rss_calm_kib", server.memory()?.rss_kib as f64);
 
-    load.stall(first);
+    stall(&mut load, plan, destination)?;
+    load.crowd().rest(span.settle)?;
     load.resume();
+    let sent_total = load.sent_total();
     load.go(span.warm_up)?;
     let start = Snapshot::take(&load, server)?;
     load.measure(span.measure)?;
     let end = Snapshot::take(&load, server)?;
     load.drain()?;
 
-    let p99_ms =
-        |latencies: &hdrhistogram::Histogram<u64>| latencies.value_at_quantile(0.99) as f64 / 1e6;
     figures.add("calm_latency_p99_ms", p99_ms(&calm));
     figures.add_latencies(load.latencies());
     let ratio = p99_ms(load.latencies()) / p99_ms(&calm).max(1e-6);
     figures.add("stalled_to_calm_p99", ratio);
+    figures.add("members", f64::from(shape.member_count));
     figures.add("stalled_members", f64::from(plan.stalled_count));
-    figures.add(
-        "members",
-        f64::from(shape.member_count - plan.stalled_count),
-    );
+    let unread_bytes = (load.sent_total() - sent_total) * shape.message_bytes as u64;
+    figures.add("unread_by_each_kib", unread_bytes as f64 / 1024.0);
     end.report(&start, &mut figures);
     let (server_used, client_used) = end.usage(&start);
     figures.add_usage(&server_used, &client_used);
@@ -68,17 +74,23 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     Ok(figures)
 }
 
-/// Fills the room. Those who will stall have little room for what they do not read.
-fn gather(plan: &Plan, server: &Server) -> io::Result<(Load, u32)> {
-    let shape = &plan.shape;
-    let destination = shape.room.at(server.address());
-    let first = shape.member_count - plan.stalled_count;
-    let mut crowd = Crowd::new(Clock::start(), destination.clone())?;
-    crowd.open(first as usize)?;
+/// Lets those come who never read.
+fn stall(load: &mut Load, plan: &Plan, destination: Destination) -> io::Result<()> {
+    let (first, count) = (plan.shape.member_count, plan.stalled_count);
+    let crowd = load.crowd();
     crowd.head_for(Destination {
-        receive_bytes: Some(STALLED_RECEIVE_BYTES),
+        is_narrow: true,
         ..destination
     })?;
-    crowd.open(shape.member_count as usize)?;
-    Ok((Load::new(shape, crowd), first))
+    crowd.open((first + count) as usize)?;
+    // What a server has to say to newcomers is still read.
+    crowd.rest(Duration::from_millis(100))?;
+    for member in first..first + count {
+        crowd.stall(member as usize);
+    }
+    Ok(())
+}
+
+fn p99_ms(latencies: &Histogram<u64>) -> f64 {
+    latencies.value_at_quantile(0.99) as f64 / 1e6
 }

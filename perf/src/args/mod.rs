@@ -47,7 +47,7 @@ pub enum Command {
     Draw(Draw),
     /// One room: some members publish, all listen.
     Fanout(Fanout),
-    /// One room, in which some members stop reading.
+    /// One room, first of those who read, then also of some who never do.
     Stalled(Stalled),
     /// Connections that get back what they send.
     Echo(Echo),
@@ -165,17 +165,17 @@ pub struct Idle {
 /// See [`Command::Stalled`].
 #[derive(Clone, Debug, Args)]
 pub struct Stalled {
-    /// Connections in the room.
+    /// Connections in the room, in the end.
     #[arg(long, value_name = "COUNT", default_value_t = 1000, value_parser = value_parser!(u32).range(limits::CONNECTION_COUNT))]
     members: u32,
-    /// Share of them that stops reading.
+    /// Share of them that comes last and never reads.
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = value_parser!(u32).range(limits::STALLED_PERCENT))]
     percent: u32,
     /// Messages a second in all, at fixed times.
     #[arg(long, value_name = "PER_SECOND", default_value_t = 50, value_parser = value_parser!(u32).range(limits::RATE_PER_S))]
     rate: u32,
     /// Length of a message on /raw, of its `content` on /ws.
-    #[arg(long, value_name = "BYTES", default_value_t = 512, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = value_parser!(u32).range(limits::MESSAGE_BYTES))]
     bytes: u32,
     #[command(flatten)]
     pub endpoints: Endpoints,
@@ -317,9 +317,11 @@ impl Fanout {
 impl Stalled {
     /// What that means for a room.
     pub fn plan(&self, room: Room) -> stalled::Plan {
+        let stalled_count = self.members * self.percent / 100;
+        let reader_count = self.members - stalled_count;
         stalled::Plan {
-            shape: one_publisher(room, self.members, self.bytes, self.rate),
-            stalled_count: self.members * self.percent / 100,
+            shape: one_publisher(room, reader_count, self.bytes, self.rate),
+            stalled_count,
             span: self.span.plan(),
         }
     }

@@ -69,9 +69,13 @@ const CLOSED: &[Shown] = &[
 ];
 const OPEN: &[Shown] = &[P50, P99, COST];
 const STALLED: &[Shown] = &[
-    CALM,
-    P99,
-    shown("stalled_to_calm_p99", "p99, to before", 1.0),
+    shown(
+        "calm_latency_p99_ms",
+        "p99 of 900 in a room of 900, ms",
+        1.0,
+    ),
+    shown("latency_p99_ms", "p99 of the 900 beside the 100, ms", 1.0),
+    shown("stalled_to_calm_p99", "the latter to the former", 1.0),
 ];
 const ARRIVALS: &[Shown] = &[
     CALM,
@@ -189,7 +193,7 @@ pub fn all() -> Vec<Row> {
     let others: [(&str, &str, Task, &'static [Shown]); 6] = [
         (
             "stalled",
-            "1,000 members, 100 of whom stop reading",
+            "900 members, whom 100 join who never read",
             Task::Stalled,
             STALLED,
         ),

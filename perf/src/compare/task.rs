@@ -48,12 +48,16 @@ impl Task {
     pub fn seconds(self, measure_s: u32) -> u64 {
         let measure = u64::from(measure_s);
         match self {
-            Task::Fanout { .. } => measure + 5,
-            Task::Stalled => 2 * measure + 5,
-            Task::Arrivals => measure + 8,
+            Task::Fanout {
+                pace: Pace::Closed { .. },
+                ..
+            } => measure + 5,
+            Task::Fanout { .. } => measure + 11,
+            Task::Stalled => 2 * measure.max(STALLED_S.into()) + 20,
+            Task::Arrivals => measure + 16,
             Task::Burst => 8,
             Task::Echo { .. } => measure + 2,
-            Task::Idle(_) => 80,
+            Task::Idle(steps) => 70 + COUNT_TOLD.as_secs() * steps.len() as u64,
         }
     }
 
@@ -64,7 +68,6 @@ impl Task {
     /// See the measurements.
     pub fn run(self, one: &Contestant, measure_s: u32, server: &Server) -> io::Result<Figures> {
         let room = one.room.clone();
-        let span = span(measure_s);
         match self {
             Task::Fanout {
                 members,
@@ -75,15 +78,15 @@ impl Task {
                 let plan = fanout::Plan {
                     shape: shape(room, members, publishers, 128, pace),
                     deflate,
-                    span,
+                    span: span(pace, measure_s),
                 };
                 fanout::run(&plan, server)
             }
             Task::Stalled => {
                 let plan = stalled::Plan {
-                    shape: shape(room, 1000, 1, 512, open(50)),
+                    shape: shape(room, 900, 1, 1024, open(50)),
                     stalled_count: 100,
-                    span,
+                    span: span(open(50), measure_s.max(STALLED_S)),
                 };
                 stalled::run(&plan, server)
             }
@@ -92,20 +95,32 @@ impl Task {
                     shape: shape(room, 500, 1, 128, open(100)),
                     arrival_count: 15_000,
                     within: Duration::from_secs(2),
-                    span,
+                    span: span(open(100), measure_s),
                 };
                 churn::arrivals(&plan, server)
             }
             Task::Burst => churn::burst(&burst(room), server),
-            Task::Echo { depth } => echo::run(&echo(one, depth, span), server),
+            Task::Echo { depth } => echo::run(&echo(one, depth, measure_s), server),
             Task::Idle(steps) => idle::run(&idle(room, steps), server),
         }
     }
 }
 
-fn span(measure_s: u32) -> Span {
+/// Seconds for which members do not read, at least: what they are sent then is more than the 54 kB that their sockets
+/// take and the 256 KiB that roomcast keeps for those who are behind.
+const STALLED_S: u32 = 15;
+
+/// Time after which a server has told everybody how many there are. roomcast tells the count of a large room 5 s after
+/// it did so last.
+const COUNT_TOLD: Duration = Duration::from_secs(7);
+
+/// In an open loop every fan-out that the server adds would show in the latencies.
+fn span(pace: Pace, measure_s: u32) -> Span {
     Span {
-        settle: Duration::from_millis(500),
+        settle: match pace {
+            Pace::Open { .. } => COUNT_TOLD,
+            Pace::Closed { .. } => Duration::from_millis(500),
+        },
         warm_up: Duration::from_secs(1),
         measure: Duration::from_secs(measure_s.into()),
         calls: true,
@@ -134,13 +149,16 @@ fn burst(room: Room) -> churn::Burst {
     }
 }
 
-fn echo(one: &Contestant, depth: u32, span: Span) -> echo::Plan {
+fn echo(one: &Contestant, depth: u32, measure_s: u32) -> echo::Plan {
+    let window = Pace::Closed {
+        in_flight_count: depth,
+    };
     echo::Plan {
         path: one.echo_path().into(),
         connection_count: 100,
         depth,
         message_bytes: 128,
-        span,
+        span: span(window, measure_s),
     }
 }
 
@@ -149,7 +167,7 @@ fn idle(room: Room, steps: &[u32]) -> idle::Plan {
     idle::Plan {
         steps: steps.to_vec(),
         room,
-        settle: Duration::from_secs(4),
+        settle: COUNT_TOLD,
         measure: Duration::from_secs(50),
     }
 }
