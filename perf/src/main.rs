@@ -49,6 +49,7 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 mod wire;
+mod words;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,8 +1,9 @@
 //! What is sent, and how it is known again: every message carries who sent it and its number, and is filled up with
-//! bytes that every reader compares.
+//! words that every reader compares.
 
 use crate::room::{Dialect, ROOM};
 use crate::wire;
+use crate::words::{self, TEXT_COUNT};
 
 /// Who sent a message, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +25,14 @@ pub enum Reading {
     Wrong,
 }
 
-/// A frame with the stamp still to be filled in, one for each publisher, and the knowledge to read it again.
+/// Frames with the stamp still to be filled in, and the knowledge to read them again.
 pub struct Mould {
     dialect: Dialect,
-    filler: Vec<u8>,
-    /// The masked frame of publisher 0, message 0.
-    frame: Vec<u8>,
-    /// Where the stamp stands in the frame, and in the payload.
+    /// What follows a stamp; which of them, the stamp decides.
+    fillers: Vec<Vec<u8>>,
+    /// Masked frames with each of them, all of the same length, and with the stamp of publisher 0, message 0.
+    frames: Vec<Vec<u8>>,
+    /// Where the stamp stands in a frame, and in the payload.
     at: usize,
     payload_at: usize,
 }
@@ -43,36 +45,39 @@ impl Mould {
     /// A mould for messages of `bytes` bytes, of which the stamp is a part. For all but [`Dialect::Bare`] that is the
     /// length of the text inside.
     pub fn new(dialect: &Dialect, bytes: usize) -> Mould {
-        let filler: Vec<u8> = (b'a'..=b'z')
-            .cycle()
-            .take(bytes.saturating_sub(STAMP_BYTES))
-            .collect();
+        let filler_bytes = bytes.saturating_sub(STAMP_BYTES);
         let (before, behind) = surroundings(dialect);
-        let mut payload = before.into_bytes();
-        let payload_at = payload.len();
-        payload.extend_from_slice(b"p0000n00000000");
-        payload.extend_from_slice(&filler);
-        payload.extend_from_slice(behind.as_bytes());
-        let mut frame = Vec::new();
-        let start = wire::encode_masked(wire::TEXT, &payload, &mut frame);
-        Mould {
+        let payload_at = before.len();
+        let mut mould = Mould {
             dialect: dialect.clone(),
-            filler,
-            frame,
-            at: start + payload_at,
+            fillers: Vec::with_capacity(TEXT_COUNT),
+            frames: Vec::with_capacity(TEXT_COUNT),
+            at: 0,
             payload_at,
+        };
+        for number in 0..TEXT_COUNT {
+            let filler = words::text(number, filler_bytes);
+            let mut payload = before.clone().into_bytes();
+            payload.extend_from_slice(b"p0000n00000000");
+            payload.extend_from_slice(&filler);
+            payload.extend_from_slice(behind.as_bytes());
+            let mut frame = Vec::new();
+            mould.at = payload_at + wire::encode_masked(wire::TEXT, &payload, &mut frame);
+            mould.fillers.push(filler);
+            mould.frames.push(frame);
         }
+        mould
     }
 
     /// Length of a whole frame, in bytes.
     pub fn frame_bytes(&self) -> usize {
-        self.frame.len()
+        self.frames[0].len()
     }
 
     /// Appends the frame of one message.
     pub fn cast(&self, stamp: Stamp, out: &mut Vec<u8>) {
         let start = out.len();
-        out.extend_from_slice(&self.frame);
+        out.extend_from_slice(&self.frames[stamp.text()]);
         let digits = &mut out[start + self.at..start + self.at + STAMP_BYTES];
         write_hex(
             stamp.publisher,
@@ -94,14 +99,17 @@ impl Mould {
     /// Reads what a server sent.
     pub fn read(&self, payload: &[u8]) -> Reading {
         match &self.dialect {
-            Dialect::Bare => self
-                .read_stamp(payload, b"")
-                .map_or(Reading::Wrong, Reading::Message),
+            Dialect::Bare => match self.read_stamp(payload) {
+                Some((stamp, [])) => Reading::Message(stamp),
+                Some(_) | None => Reading::Wrong,
+            },
             Dialect::Chat if payload.starts_with(b"{\"type\":\"message\"") => {
                 let at = memchr::memmem::find(payload, CONTENT).map(|at| at + CONTENT.len());
                 let content = at.and_then(|at| payload.get(at..)).unwrap_or_default();
-                self.read_stamp(content, b"\"")
-                    .map_or(Reading::Wrong, Reading::Message)
+                match self.read_stamp(content) {
+                    Some((stamp, [b'"', ..])) => Reading::Message(stamp),
+                    Some(_) | None => Reading::Wrong,
+                }
             }
             Dialect::Chat if payload.starts_with(b"{\"type\":\"error\"") => Reading::Wrong,
             Dialect::Chat if payload.starts_with(b"{\"type\":\"gap\"") => Reading::Wrong,
@@ -110,28 +118,32 @@ impl Mould {
         }
     }
 
-    /// Looks for a stamp anywhere: the first filler with a stamp before it.
+    /// Looks for a stamp with its filler anywhere.
     fn find(&self, payload: &[u8]) -> Option<Stamp> {
-        let at = memchr::memmem::find(payload, &self.filler)?;
-        let start = at.checked_sub(STAMP_BYTES)?;
-        self.read_stamp(payload.get(start..at + self.filler.len())?, b"")
+        memchr::memchr_iter(b'p', payload)
+            .find_map(|start| self.read_stamp(&payload[start..]))
+            .map(|(stamp, _)| stamp)
     }
 
-    /// Reads a stamp with its filler, and what has to follow.
-    fn read_stamp(&self, bytes: &[u8], behind: &[u8]) -> Option<Stamp> {
-        let (stamp, rest) = bytes.split_first_chunk::<STAMP_BYTES>()?;
-        let rest = rest.strip_prefix(self.filler.as_slice())?;
-        let is_end = if behind.is_empty() {
-            rest.is_empty()
-        } else {
-            rest.starts_with(behind)
+    /// Reads a stamp with its filler. Returns what follows as well.
+    fn read_stamp<'a>(&self, bytes: &'a [u8]) -> Option<(Stamp, &'a [u8])> {
+        let (digits, rest) = bytes.split_first_chunk::<STAMP_BYTES>()?;
+        if digits[0] != b'p' || digits[5] != b'n' {
+            return None;
+        }
+        let stamp = Stamp {
+            publisher: read_hex(&digits[1..5])?,
+            number: read_hex(&digits[6..])?,
         };
-        let is_stamp = stamp[0] == b'p' && stamp[5] == b'n' && is_end;
-        is_stamp.then_some(())?;
-        Some(Stamp {
-            publisher: read_hex(&stamp[1..5])?,
-            number: read_hex(&stamp[6..])?,
-        })
+        let rest = rest.strip_prefix(self.fillers[stamp.text()].as_slice())?;
+        Some((stamp, rest))
+    }
+}
+
+impl Stamp {
+    /// Which text its message has.
+    fn text(self) -> usize {
+        (self.publisher as usize).wrapping_add(self.number as usize) % TEXT_COUNT
     }
 }
 
@@ -233,6 +245,20 @@ mod tests {
         let received = format!("{{\"from\":\"abc\",\"said\":{sent}}}");
         assert_eq!(mould.read(received.as_bytes()), Reading::Message(stamp));
         assert_eq!(mould.read(b"{\"hello\":1}"), Reading::Other);
+    }
+
+    #[test]
+    fn messages_in_a_row_say_different_things() {
+        let mould = Mould::new(&Dialect::Bare, 128);
+        let said = |number| {
+            let stamp = Stamp {
+                publisher: 0,
+                number,
+            };
+            payload(&mould, stamp).split_off(STAMP_BYTES)
+        };
+        assert_ne!(said(0), said(1));
+        assert!(said(0).contains(&b' '));
     }
 
     #[test]
