@@ -8,9 +8,9 @@ use crate::crowd::Crowd;
 use crate::fanout::Span;
 use crate::figures::Figures;
 use crate::load::{Load, Shape};
-use crate::process::Sample;
 use crate::room::Room;
 use crate::server::Server;
+use crate::sides::Sides;
 use crate::snapshot::Snapshot;
 
 /// Connections that all come at once, and leave.
@@ -48,24 +48,24 @@ pub fn burst(plan: &Burst, server: &Server) -> io::Result<Figures> {
     let mut crowd = Crowd::new(Clock::start(), plan.room.at(server.address()))?;
     figures.add("rss_before_kib", server.memory()?.rss_kib as f64);
 
-    let (server_start, client_start) = both(server)?;
+    let start = Sides::take(server)?;
     crowd.open(plan.connection_count as usize)?;
-    let (server_end, client_end) = both(server)?;
-    let used = server_end.since(&server_start);
+    let end = Sides::take(server)?;
+    let used = end.server_since(&start);
     figures.add("handshakes_per_s", count / used.wall.as_secs_f64());
     figures.add(
         "server_cpu_us_per_handshake",
         used.cpu_ns as f64 / 1e3 / count,
     );
-    figures.add_usage(&used, &client_end.since(&client_start));
+    end.report(&start, &mut figures);
     figures.faults = crowd.faults();
     crowd.rest(plan.settle)?;
     figures.add("rss_open_kib", server.memory()?.rss_kib as f64);
 
-    let (server_start, _) = both(server)?;
+    let start = server.sample()?;
     crowd.leave();
     std::thread::sleep(plan.settle);
-    let used = server.sample()?.since(&server_start);
+    let used = server.sample()?.since(&start);
     figures.add("server_cpu_us_per_close", used.cpu_ns as f64 / 1e3 / count);
     figures.add("rss_after_all_left_kib", server.memory()?.rss_kib as f64);
     Ok(figures)
@@ -107,8 +107,6 @@ pub fn arrivals(plan: &Arrivals, server: &Server) -> io::Result<Figures> {
         None => figures.faults.push("not everybody arrived in time".into()),
     }
     end.report(&start, &mut figures);
-    let (server_used, client_used) = end.usage(&start);
-    figures.add_usage(&server_used, &client_used);
     figures.faults.extend(load.faults());
     Ok(figures)
 }
@@ -128,8 +126,4 @@ fn arrive(plan: &Arrivals, load: &mut Load) -> io::Result<Option<f64>> {
         crowd.begin(already + due)
     })?;
     Ok(joined_s)
-}
-
-fn both(server: &Server) -> io::Result<(Sample, Sample)> {
-    Ok((server.sample()?, Sample::take(std::process::id())?))
 }

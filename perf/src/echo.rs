@@ -11,9 +11,9 @@ use crate::destination::Destination;
 use crate::fanout::Span;
 use crate::figures::{self, Figures};
 use crate::limits::{BATCH_BYTES, DRAIN_MS};
-use crate::process::Sample;
 use crate::room::Dialect;
 use crate::server::Server;
+use crate::sides::Sides;
 use crate::stamp::{Mould, Reading, Stamp};
 
 /// What to do.
@@ -45,11 +45,11 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     let mut load = Load::new(plan, crowd);
     load.go(plan.span.warm_up)?;
     load.latencies.reset();
-    let (server_start, client_start) = (server.sample()?, Sample::take(std::process::id())?);
+    let start = Sides::take(server)?;
     let (echoes_start, reads_start) = (load.echoes_total, load.crowd.reads_total());
     load.go(plan.span.measure)?;
-    let server_used = server.sample()?.since(&server_start);
-    let client_used = Sample::take(std::process::id())?.since(&client_start);
+    let end = Sides::take(server)?;
+    let server_used = end.server_since(&start);
     let echoes = (load.echoes_total - echoes_start) as f64;
     let reads = (load.crowd.reads_total() - reads_start) as f64;
     load.drain()?;
@@ -63,7 +63,7 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
         server_used.cpu_ns as f64 / 1e3 / echoes.max(1.0),
     );
     figures.add_latencies(&load.latencies);
-    figures.add_usage(&server_used, &client_used);
+    end.report(&start, &mut figures);
     figures.faults = load.faults();
     Ok(figures)
 }

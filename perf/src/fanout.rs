@@ -70,8 +70,6 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
         figures.add("inflated_total", load.inflated_total() as f64);
     }
     end.report(&start, &mut figures);
-    let (server_used, client_used) = end.usage(&start);
-    figures.add_usage(&server_used, &client_used);
     figures.add("rss_after_kib", server.memory()?.rss_kib as f64);
     figures.add("rss_peak_kib", server.peak_kib()? as f64);
     figures.faults = load.faults();

@@ -35,6 +35,21 @@ impl Figures {
         self.distribution = SHARES.map(|share| (share, within_ms(share))).into();
     }
 
+    /// A number by its name.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        let found = self.numbers.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| *value)
+    }
+
+    /// Which side was at its limit, where that was measured.
+    pub fn bottleneck(&self) -> Option<Bottleneck> {
+        let busy = |cpu: &str, waited: &str| Some(self.number(cpu)? + self.number(waited)?);
+        Some(Bottleneck::of(
+            busy("server_cpu_percent", "server_waited_percent")?,
+            busy("client_cpu_percent", "client_waited_percent")?,
+        ))
+    }
+
     /// The larger share of the time in which either side wanted a core that others had, in per cent.
     pub fn waited_percent(&self) -> f64 {
         let waited = self
@@ -44,16 +59,13 @@ impl Figures {
         waited.map(|(_, percent)| *percent).fold(0.0, f64::max)
     }
 
-    /// Adds what both sides used, and says which of them was the bottleneck.
+    /// Adds what both sides used.
     pub fn add_usage(&mut self, server: &Usage, client: &Usage) {
         self.add("server_cpu_percent", server.cpu_percent);
         self.add("server_system_percent", server.system_percent);
         self.add("server_waited_percent", server.waited_percent);
         self.add("client_cpu_percent", client.cpu_percent);
         self.add("client_waited_percent", client.waited_percent);
-        let busy = |usage: &Usage| usage.cpu_percent + usage.waited_percent;
-        let bottleneck = Bottleneck::of(busy(server), busy(client));
-        self.notes.push(bottleneck.words().into());
         if server.waited_percent > 2.0 || client.waited_percent > 2.0 {
             self.notes
                 .push("others used the same cores: latencies are too high".into());

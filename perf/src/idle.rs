@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::crowd::Crowd;
 use crate::figures::Figures;
-use crate::process::Sample;
 use crate::room::Room;
 use crate::server::Server;
+use crate::sides::Sides;
 
 /// What to do.
 #[derive(Clone, Debug)]
@@ -90,13 +90,13 @@ fn measure(
     figures: &mut Figures,
 ) -> io::Result<()> {
     let count = crowd.open_count().max(1) as f64;
-    let (server_start, client_start) = (server.sample()?, Sample::take(std::process::id())?);
+    let start = Sides::take(server)?;
     crowd.rest(plan.measure)?;
-    let used = server.sample()?.since(&server_start);
-    let client_used = Sample::take(std::process::id())?.since(&client_start);
+    let end = Sides::take(server)?;
+    let used = end.server_since(&start);
     let us_per_s = used.cpu_ns as f64 / 1e3 / used.wall.as_secs_f64();
     figures.add("idle_server_cpu_us_per_s_per_connection", us_per_s / count);
-    figures.add_usage(&used, &client_used);
+    end.report(&start, figures);
     figures.faults.extend(crowd.faults());
     Ok(())
 }

@@ -43,6 +43,7 @@ mod progress;
 mod report;
 mod room;
 mod server;
+mod sides;
 mod snapshot;
 mod stalled;
 mod stamp;

@@ -132,21 +132,21 @@ impl Column {
             .collect()
     }
 
-    /// Which side was at its limit, in the middle of all rounds.
-    pub fn bottleneck(&self) -> Bottleneck {
-        let busy = |side: &str| {
-            let percent = |what: &str| {
-                let spread = self.spread(&format!("{side}_{what}_percent"));
-                spread.map_or(0.0, |spread| spread.median)
-            };
-            percent("cpu") + percent("waited")
-        };
-        Bottleneck::of(busy("server"), busy("client"))
+    /// Which side was at its limit, in the middle of all rounds, where that was measured.
+    pub fn bottleneck(&self) -> Option<Bottleneck> {
+        let percent = |name: &str| self.spread(name).map(|spread| spread.median);
+        let busy = |cpu: &str, waited: &str| Some(percent(cpu)? + percent(waited)?);
+        Some(Bottleneck::of(
+            busy("server_cpu_percent", "server_waited_percent")?,
+            busy("client_cpu_percent", "client_waited_percent")?,
+        ))
     }
 
     fn words(&self, out: &mut String) {
         for (number, round) in self.rounds.iter().enumerate() {
-            for note in &round.notes {
+            let bottleneck = round.bottleneck().map(Bottleneck::words);
+            let notes = round.notes.iter().map(String::as_str);
+            for note in bottleneck.into_iter().chain(notes) {
                 let _ = writeln!(out, "{}, round {}: {note}", self.name, number + 1);
             }
             for fault in &round.faults {
@@ -175,6 +175,7 @@ impl Column {
             "name": self.name,
             "figures": figures,
             "latency_distribution": self.distribution(),
+            "bottleneck": self.bottleneck().map(Bottleneck::words),
             "notes": words(|round| &round.notes),
             "faults": words(|round| &round.faults),
         })

@@ -4,13 +4,12 @@ use std::io;
 
 use crate::figures::Figures;
 use crate::load::Load;
-use crate::process::{Sample, Usage};
 use crate::server::Server;
+use crate::sides::Sides;
 
 /// See the [module](self).
 pub struct Snapshot {
-    server: Sample,
-    client: Sample,
+    sides: Sides,
     sent_total: u64,
     arrived_total: u64,
     reads_total: u64,
@@ -24,25 +23,16 @@ impl Snapshot {
     /// The server is gone.
     pub fn take(load: &Load, server: &Server) -> io::Result<Snapshot> {
         Ok(Snapshot {
-            server: server.sample()?,
-            client: Sample::take(std::process::id())?,
+            sides: Sides::take(server)?,
             sent_total: load.sent_total(),
             arrived_total: load.arrived_total(),
             reads_total: load.reads_total(),
         })
     }
 
-    /// What both sides used since an earlier moment: the server and this program.
-    pub fn usage(&self, start: &Snapshot) -> (Usage, Usage) {
-        (
-            self.server.since(&start.server),
-            self.client.since(&start.client),
-        )
-    }
-
-    /// Adds what happened since an earlier moment.
+    /// Adds what happened since an earlier moment, and what both sides used for it.
     pub fn report(&self, start: &Snapshot, figures: &mut Figures) {
-        let server = self.server.since(&start.server);
+        let server = self.sides.server_since(&start.sides);
         let seconds = server.wall.as_secs_f64();
         let arrived = (self.arrived_total - start.arrived_total) as f64;
         let reads = (self.reads_total - start.reads_total) as f64;
@@ -56,5 +46,6 @@ impl Snapshot {
             "server_cpu_us_per_delivery",
             server.cpu_ns as f64 / 1e3 / arrived.max(1.0),
         );
+        self.sides.report(&start.sides, figures);
     }
 }

@@ -67,8 +67,6 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     let unread_bytes = (load.sent_total() - sent_total) * shape.message_bytes as u64;
     figures.add("unread_by_each_kib", unread_bytes as f64 / 1024.0);
     end.report(&start, &mut figures);
-    let (server_used, client_used) = end.usage(&start);
-    figures.add_usage(&server_used, &client_used);
     figures.add("rss_peak_kib", server.peak_kib()? as f64);
     figures.faults = load.faults();
     Ok(figures)

@@ -80,10 +80,8 @@ fn shape(publisher_count: u32, message_bytes: usize, pace: Pace) -> Shape {
 
 fn number(figures: &Figures, name: &str) -> f64 {
     assert_eq!(figures.faults, Vec::<String>::new());
-    let found = figures.numbers.iter().find(|(other, _)| other == name);
-    found
-        .unwrap_or_else(|| panic!("no {name} in {figures:?}"))
-        .1
+    let found = figures.number(name);
+    found.unwrap_or_else(|| panic!("no {name} in {figures:?}"))
 }
 
 fn fan_out(publisher_count: u32, message_bytes: usize, pace: Pace) -> Figures {

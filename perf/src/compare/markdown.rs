@@ -29,6 +29,7 @@ pub fn page(command: &str, measured: &[Measured]) -> String {
             line(shown, &report.columns, &names, &mut out);
         }
     }
+    notes(measured, &mut out);
     faults(measured, &mut out);
     out
 }
@@ -91,12 +92,33 @@ fn cell(spread: &Spread, scale: f64, reference: Option<f64>) -> String {
     cell
 }
 
-fn mark(bottleneck: Bottleneck) -> &'static str {
+fn mark(bottleneck: Option<Bottleneck>) -> &'static str {
     match bottleneck {
-        Bottleneck::Server => " **s**",
-        Bottleneck::Generator => " **g**",
-        Bottleneck::Both => " **s g**",
-        Bottleneck::None => "",
+        Some(Bottleneck::Server) => " **s**",
+        Some(Bottleneck::Generator) => " **g**",
+        Some(Bottleneck::Both) => " **s g**",
+        Some(Bottleneck::None) | None => "",
+    }
+}
+
+/// What a reader of the figures above should know: what holds for several servers or rounds of a row stands there once.
+fn notes(measured: &[Measured], out: &mut String) {
+    for Measured { row, report } in measured {
+        let mut notes: Vec<(&str, Vec<String>)> = Vec::new();
+        for column in &report.columns {
+            for (number, round) in column.rounds.iter().enumerate() {
+                for note in &round.notes {
+                    let place = format!("{} in round {}", column.name, number + 1);
+                    match notes.iter_mut().find(|(other, _)| other == note) {
+                        Some((_, places)) => places.push(place),
+                        None => notes.push((note, vec![place])),
+                    }
+                }
+            }
+        }
+        for (note, places) in notes {
+            let _ = writeln!(out, "\n{}: {note} ({})", row.name, places.join(", "));
+        }
     }
 }
 
@@ -157,6 +179,17 @@ mod tests {
             !page.contains("system calls") && !page.contains("FAULT"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn notes_stand_below() {
+        let mut measured = measured(None);
+        for column in &mut measured.report.columns {
+            column.rounds[0].notes.push("it was loud".into());
+        }
+        let page = page("compare", &[measured]);
+        let expected = "\nmembers-10: it was loud (roomcast ws in round 1, bare in round 1)\n";
+        assert!(page.contains(expected), "{page}");
     }
 
     #[test]

@@ -158,9 +158,8 @@ fn fan_out(plan: &Plan, server: &Server, figures: &mut Figures) -> io::Result<()
         "latency_p50_ms",
         "latency_p99_ms",
     ] {
-        let found = fanned.numbers.iter().find(|(other, _)| other == name);
-        if let Some((_, value)) = found {
-            figures.add(format!("fanout_{name}"), *value);
+        if let Some(value) = fanned.number(name) {
+            figures.add(format!("fanout_{name}"), value);
         }
     }
     figures.faults.extend(fanned.faults);
