@@ -7,22 +7,50 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long they are counted.
+use crate::figures::Figures;
+use crate::server::Server;
+
+/// How long they are counted, under load.
 pub const TIME: Duration = Duration::from_secs(1);
 /// Time for `perf` to begin. This program rests meanwhile, as `perf` may have no other core.
 const BEGINNING: Duration = Duration::from_millis(400);
 
 /// A count that is under way.
-pub struct Counting {
+struct Counting {
     child: Child,
 }
 
-/// Begins to count.
+/// Counts the server's system calls while something goes on, which says how much that was, and adds how many they are for
+/// each of it. Counting makes each of them dearer, so nothing else is measured meanwhile. Where they can't be counted a
+/// note says so.
 ///
 /// # Errors
 ///
-/// There is no `perf`.
-pub fn begin(pid: u32) -> io::Result<Counting> {
+/// What goes on failed.
+pub fn count(
+    name: &str,
+    server: &Server,
+    figures: &mut Figures,
+    work: impl FnOnce() -> io::Result<u64>,
+) -> io::Result<()> {
+    let counting = match begin(server.pid()) {
+        Ok(counting) => counting,
+        Err(error) => {
+            figures.notes.push(error.to_string());
+            return Ok(());
+        }
+    };
+    let amount = work()?;
+    match counting.end() {
+        Ok(count) if amount > 0 => figures.add(name, count / amount as f64),
+        Ok(_) => {}
+        Err(error) => figures.notes.push(error.to_string()),
+    }
+    Ok(())
+}
+
+/// Begins to count. Fails where there is no `perf`.
+fn begin(pid: u32) -> io::Result<Counting> {
     let child = Command::new("perf")
         .args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p"])
         .arg(pid.to_string())
@@ -36,12 +64,8 @@ pub fn begin(pid: u32) -> io::Result<Counting> {
 }
 
 impl Counting {
-    /// Ends the count, and returns it.
-    ///
-    /// # Errors
-    ///
-    /// The kernel does not count them for us.
-    pub fn end(self) -> io::Result<f64> {
+    /// Ends the count, and returns it. Fails where the kernel does not count them for us.
+    fn end(self) -> io::Result<f64> {
         // One that has failed already tells why below.
         let _ = kill_process(Pid::from_child(&self.child), Signal::INT);
         let output = self.child.wait_with_output()?;

@@ -157,7 +157,7 @@ impl Connection {
     }
 
     /// Takes what was read: hands the payload of each message, and whether it is compressed, to `message`, and keeps a
-    /// frame that is cut.
+    /// frame that is cut. Returns how many pings there were, which it answers.
     ///
     /// # Errors
     ///
@@ -167,12 +167,13 @@ impl Connection {
         bytes: &[u8],
         welcome: Welcome,
         mut message: impl FnMut(&[u8], bool),
-    ) -> io::Result<()> {
+    ) -> io::Result<u64> {
+        let mut ping_count = 0;
         let mut rest = bytes;
         if self.stage == Stage::Upgrading {
             let Some(answer) = wire::accepted(rest)? else {
                 self.carry.extend_from_slice(rest);
-                return Ok(());
+                return Ok(0);
             };
             rest = &rest[answer.length..];
             self.is_deflated = answer.is_deflated;
@@ -192,12 +193,15 @@ impl Connection {
                 }
                 wire::TEXT if head.is_deflated => self.welcomed(&deflate::inflated(payload)?)?,
                 wire::TEXT => self.welcomed(payload)?,
-                opcode => self.control(opcode, payload)?,
+                opcode => {
+                    ping_count += u64::from(opcode == wire::PING);
+                    self.control(opcode, payload)?;
+                }
             }
             rest = &rest[head.end..];
         }
         self.carry.extend_from_slice(rest);
-        Ok(())
+        Ok(ping_count)
     }
 
     fn welcomed(&mut self, payload: &[u8]) -> io::Result<()> {

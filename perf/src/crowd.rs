@@ -46,6 +46,7 @@ pub struct Crowd {
     connections: Vec<Option<Connection>>,
     open_count: usize,
     reads_total: u64,
+    pings_total: u64,
     faults: Vec<String>,
     lost_count: usize,
     scratch: Vec<u8>,
@@ -68,6 +69,7 @@ impl Crowd {
             connections: Vec::new(),
             open_count: 0,
             reads_total: 0,
+            pings_total: 0,
             faults: Vec::new(),
             lost_count: 0,
             scratch: vec![0; SCRATCH_BYTES],
@@ -224,6 +226,11 @@ impl Crowd {
         self.reads_total
     }
 
+    /// Pings that came and were answered.
+    pub fn pings_total(&self) -> u64 {
+        self.pings_total
+    }
+
     /// What went wrong with connections, the first few in words.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.faults.clone();
@@ -318,7 +325,8 @@ impl Crowd {
                         is_deflated,
                     })
                 };
-                connection.take(&self.scratch[..length], route.destination.welcome, take)?;
+                let bytes = &self.scratch[..length];
+                self.pings_total += connection.take(bytes, route.destination.welcome, take)?;
             }
             // A socket that was closed has its end still to be read, which no event tells again.
             if is_drained && (length == 0 || !is_closed) {

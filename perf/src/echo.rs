@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::calls;
 use crate::clock::{Clock, until};
 use crate::crowd::Crowd;
 use crate::destination::Destination;
@@ -64,6 +65,14 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     );
     figures.add_latencies(&load.latencies);
     end.report(&start, &mut figures);
+    if plan.span.calls {
+        calls::count("server_system_calls_per_echo", server, &mut figures, || {
+            let echoes_total = load.echoes_total;
+            load.go(calls::TIME)?;
+            Ok(load.echoes_total - echoes_total)
+        })?;
+        load.drain()?;
+    }
     figures.faults = load.faults();
     Ok(figures)
 }

@@ -36,6 +36,9 @@ pub struct Span {
     pub calls: bool,
 }
 
+/// What the count of system calls is called.
+const CALLS: &str = "server_system_calls_per_delivery";
+
 /// Runs a plan against a server.
 ///
 /// # Errors
@@ -61,7 +64,12 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     load.drain()?;
     figures.add_latencies(load.latencies());
     if span.calls {
-        count_calls(&mut load, server, &mut figures)?;
+        calls::count(CALLS, server, &mut figures, || {
+            load.resume();
+            let arrived_total = load.arrived_total();
+            load.go(calls::TIME)?;
+            Ok(load.arrived_total() - arrived_total)
+        })?;
         load.drain()?;
     }
 
@@ -96,25 +104,5 @@ pub fn fill(
         "opening_server_cpu_us_each",
         cpu_ns / 1e3 / f64::from(count),
     );
-    Ok(())
-}
-
-/// Counts system calls for a moment. That makes each of them dearer, so nothing else is measured in it.
-fn count_calls(load: &mut Load, server: &Server, figures: &mut Figures) -> io::Result<()> {
-    let counting = match calls::begin(server.pid()) {
-        Ok(counting) => counting,
-        Err(error) => {
-            figures.notes.push(error.to_string());
-            return Ok(());
-        }
-    };
-    load.resume();
-    let arrived_total = load.arrived_total();
-    load.go(calls::TIME)?;
-    let arrived = (load.arrived_total() - arrived_total) as f64;
-    match counting.end() {
-        Ok(count) => figures.add("server_system_calls_per_delivery", count / arrived.max(1.0)),
-        Err(error) => figures.notes.push(error.to_string()),
-    }
     Ok(())
 }

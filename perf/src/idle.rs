@@ -1,8 +1,9 @@
-//! Members of one room that say nothing: what they cost in memory and CPU.
+//! Members of one room that say nothing: what they cost in memory, and in CPU where the server pings them.
 
 use std::io;
 use std::time::Duration;
 
+use crate::calls;
 use crate::clock::Clock;
 use crate::crowd::Crowd;
 use crate::figures::Figures;
@@ -21,7 +22,15 @@ pub struct Plan {
     pub settle: Duration,
     /// Time for which the CPU of the last step is measured.
     pub measure: Duration,
+    /// Whether system calls are counted afterwards, in half as much time.
+    pub calls: bool,
 }
+
+/// roomcast's interval of pings, in milliseconds.
+pub const PING_MS: u32 = 25_000;
+
+/// What the count of system calls is called.
+const CALLS: &str = "server_system_calls_per_ping_and_pong";
 
 /// Runs a plan against a server.
 ///
@@ -90,13 +99,32 @@ fn measure(
     figures: &mut Figures,
 ) -> io::Result<()> {
     let count = crowd.open_count().max(1) as f64;
-    let start = Sides::take(server)?;
+    let (start, pings_total) = (Sides::take(server)?, crowd.pings_total());
     crowd.rest(plan.measure)?;
-    let end = Sides::take(server)?;
+    let (end, pings_total) = (Sides::take(server)?, crowd.pings_total() - pings_total);
     let used = end.server_since(&start);
-    let us_per_s = used.cpu_ns as f64 / 1e3 / used.wall.as_secs_f64();
-    figures.add("idle_server_cpu_us_per_s_per_connection", us_per_s / count);
+    let (cpu_us, seconds) = (used.cpu_ns as f64 / 1e3, used.wall.as_secs_f64());
+    figures.add(
+        "idle_server_cpu_us_per_s_per_connection",
+        cpu_us / seconds / count,
+    );
+    // The pings are counted, as not every server says how often it has them.
+    let pings = pings_total as f64;
+    figures.add(
+        "pings_per_minute_per_connection",
+        pings * 60.0 / seconds / count,
+    );
+    if pings_total > 0 {
+        figures.add("server_cpu_us_per_ping_and_pong", cpu_us / pings);
+    }
     end.report(&start, figures);
+    if plan.calls {
+        calls::count(CALLS, server, figures, || {
+            let pings_total = crowd.pings_total();
+            crowd.rest(plan.measure / 2)?;
+            Ok(crowd.pings_total() - pings_total)
+        })?;
+    }
     figures.faults.extend(crowd.faults());
     Ok(())
 }

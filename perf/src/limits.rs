@@ -14,6 +14,8 @@ pub const RATE_PER_S: RangeInclusive<i64> = 1..=100_000;
 pub const MESSAGE_BYTES: RangeInclusive<i64> = 16..=32_768;
 /// Length of a measurement, in seconds.
 pub const MEASURE_S: RangeInclusive<i64> = 1..=600;
+/// Interval of pings, in milliseconds.
+pub const PING_MS: RangeInclusive<i64> = 100..=3_600_000;
 /// Share of members that stop reading, in per cent.
 pub const STALLED_PERCENT: RangeInclusive<i64> = 1..=90;
 /// Times that everything is repeated.

@@ -60,32 +60,43 @@ use clap::Parser;
 use args::{Arguments, Command, Common, Contestant, Endpoint};
 use figures::Figures;
 use report::{Column, Report};
-use server::Server;
+use server::{Server, Setting};
 
 fn main() -> ExitCode {
     let result = match &Arguments::parse().command {
         Command::Compare(all) => compare::run(all),
         Command::Draw(it) => compare::draw::run(it),
-        Command::Fanout(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
-            fanout::run(&it.plan(one.room.clone()), server)
-        }),
-        Command::Stalled(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
-            stalled::run(&it.plan(one.room.clone()), server)
-        }),
-        Command::Echo(it) => take_turns(&it.common, &[Endpoint::Raw], |one, server| {
+        Command::Fanout(it) => {
+            take_turns(&it.common, &it.endpoints.endpoint, None, |one, server| {
+                fanout::run(&it.plan(one.room.clone()), server)
+            })
+        }
+        Command::Stalled(it) => {
+            take_turns(&it.common, &it.endpoints.endpoint, None, |one, server| {
+                stalled::run(&it.plan(one.room.clone()), server)
+            })
+        }
+        Command::Echo(it) => take_turns(&it.common, &[Endpoint::Raw], None, |one, server| {
             echo::run(&it.plan(one.echo_path()), server)
         }),
-        Command::Idle(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
-            idle::run(&it.plan(one.room.clone()), server)
-        }),
-        Command::Burst(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
-            churn::burst(&it.plan(one.room.clone()), server)
-        }),
-        Command::Arrivals(it) => take_turns(&it.common, &it.endpoints.endpoint, |one, server| {
-            churn::arrivals(&it.plan(one.room.clone()), server)
-        }),
+        Command::Idle(it) => take_turns(
+            &it.common,
+            &it.endpoints.endpoint,
+            Some(it.ping_ms),
+            |one, server| idle::run(&it.plan(one.room.clone()), server),
+        ),
+        Command::Burst(it) => {
+            take_turns(&it.common, &it.endpoints.endpoint, None, |one, server| {
+                churn::burst(&it.plan(one.room.clone()), server)
+            })
+        }
+        Command::Arrivals(it) => {
+            take_turns(&it.common, &it.endpoints.endpoint, None, |one, server| {
+                churn::arrivals(&it.plan(one.room.clone()), server)
+            })
+        }
         Command::Durable(it) => beside_memory(it),
-        Command::Serve { peer } => peer.serve().map(|()| ExitCode::SUCCESS),
+        Command::Serve { peer, ping_ms } => peer.serve(*ping_ms).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,
@@ -96,10 +107,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets the servers take turns, and shows what came of it.
+/// Lets the servers take turns, and shows what came of it. The bare loop pings once in `ping_ms`, if ever.
 fn take_turns(
     common: &Common,
     endpoints: &[Endpoint],
+    ping_ms: Option<u32>,
     run: impl Fn(&Contestant, &Server) -> io::Result<Figures>,
 ) -> io::Result<ExitCode> {
     cores::raise_descriptor_limit()?;
@@ -112,7 +124,10 @@ fn take_turns(
     for round in 1..=common.rounds {
         for (contestant, column) in contestants.iter().zip(&mut columns) {
             eprintln!("round {round} of {}: {}", common.rounds, column.name);
-            let setting = common.setting(contestant.is_tls);
+            let setting = Setting {
+                ping_ms,
+                ..common.setting(contestant.is_tls)
+            };
             let server = Server::start(&contestant.choice, &setting)?;
             column.rounds.push(run(contestant, &server)?);
             server.stop()?;

@@ -57,6 +57,8 @@ pub struct Setting {
     pub arguments: Vec<String>,
     /// Where roomcast keeps messages.
     pub storage: Storage,
+    /// How often the bare loop pings, in milliseconds, if it does.
+    pub ping_ms: Option<u32>,
 }
 
 /// Where roomcast keeps messages.
@@ -127,7 +129,7 @@ impl Choice {
     fn command(&self, setting: &Setting) -> io::Result<Option<Command>> {
         Ok(match self {
             Choice::Roomcast(path) => Some(roomcast(path, setting)),
-            Choice::Peer(peer) => Some(peer.command()?),
+            Choice::Peer(peer) => Some(peer.command(setting.ping_ms)?),
             Choice::Program(path) => Some(Command::new(path)),
             Choice::Running(_) => None,
         })

@@ -21,7 +21,10 @@ use proxy::Delays;
 
 /// A bare server on a thread of this process, which serves until the tests are over.
 fn server() -> Server {
-    let bare = Bare::listen().unwrap();
+    serve(Bare::listen().unwrap())
+}
+
+fn serve(bare: Bare) -> Server {
     let address = bare.address().unwrap();
     std::thread::spawn(|| bare.run());
     running(address)
@@ -57,6 +60,7 @@ fn running(address: SocketAddr) -> Server {
         is_tls: false,
         arguments: Vec::new(),
         storage: crate::server::Storage::Memory,
+        ping_ms: None,
     };
     Server::start(&Choice::Running(running), &setting).unwrap()
 }
@@ -207,9 +211,31 @@ fn idle_connections_are_counted_in_steps() {
         room: Room::raw(),
         settle: Duration::from_millis(20),
         measure: Duration::from_millis(100),
+        calls: false,
     };
     let figures = idle::run(&plan, &server()).unwrap();
     assert!(number(&figures, "rss_5_kib") > 0.0 && number(&figures, "rss_300_kib") > 0.0);
+    assert_eq!(number(&figures, "pings_per_minute_per_connection"), 0.0);
+}
+
+#[test]
+fn the_cost_of_a_ping_is_told_where_there_are_any() {
+    let plan = idle::Plan {
+        steps: vec![20],
+        room: Room::raw(),
+        settle: Duration::from_millis(20),
+        measure: Duration::from_millis(1500),
+        calls: false,
+    };
+    let mut bare = Bare::listen().unwrap();
+    bare.ping_each(300);
+    let figures = idle::run(&plan, &serve(bare)).unwrap();
+    // Six at most, and fewer where the machine has other things to do.
+    let pings_per_minute = number(&figures, "pings_per_minute_per_connection");
+    assert!((40.0..=250.0).contains(&pings_per_minute), "{figures:?}");
+    let cpu_us = number(&figures, "server_cpu_us_per_ping_and_pong");
+    let per_s = number(&figures, "idle_server_cpu_us_per_s_per_connection");
+    assert!((cpu_us * pings_per_minute / 60.0 - per_s).abs() < 0.01 * per_s);
 }
 
 #[test]
@@ -287,6 +313,7 @@ fn a_server_that_is_not_there_is_an_error() {
         room: Room::raw(),
         settle: Duration::ZERO,
         measure: Duration::ZERO,
+        calls: false,
     };
     assert!(idle::run(&plan, &server).is_err());
 }

@@ -168,6 +168,7 @@ impl Common {
             shard_count: self.shards,
             arguments: self.server_arg.clone(),
             storage: Storage::Memory,
+            ping_ms: None,
         }
     }
 }

@@ -63,6 +63,9 @@ pub enum Command {
     Serve {
         /// Which.
         peer: Peer,
+        /// Interval of the bare loop's pings, in milliseconds; without this it has none.
+        #[arg(long, value_name = "MS", value_parser = value_parser!(u32).range(limits::PING_MS))]
+        ping_ms: Option<u32>,
     },
 }
 
@@ -155,6 +158,12 @@ pub struct Idle {
     /// Seconds for which idle CPU is measured; twice the ping interval by default.
     #[arg(long, value_name = "SECONDS", default_value_t = 50, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
     seconds: u32,
+    /// Count system calls as well, in half as much time more. Takes `perf`.
+    #[arg(long)]
+    calls: bool,
+    /// Interval of the bare loop's pings, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = idle::PING_MS, value_parser = value_parser!(u32).range(limits::PING_MS))]
+    pub ping_ms: u32,
     #[command(flatten)]
     pub endpoints: Endpoints,
     /// See [`Common`].
@@ -400,6 +409,7 @@ impl Idle {
             room,
             settle: Duration::from_secs(self.settle.into()),
             measure: Duration::from_secs(self.seconds.into()),
+            calls: self.calls,
         }
     }
 }

@@ -46,8 +46,8 @@ fn only_loopback_and_bounded_runs_are_taken() {
         "p burst --connections 5",
         "p durable --folder /tmp/x --ids",
         "p compare --rows echo --rounds 3",
-        "p serve bare",
-        "p idle --members 1,2",
+        "p serve bare --ping-ms 25000",
+        "p idle --members 1,2 --calls",
         "p echo --url http://127.0.0.1:1/ --pid 7",
     ] {
         assert!(parse(right).is_ok(), "{right}");
@@ -62,6 +62,7 @@ fn only_loopback_and_bounded_runs_are_taken() {
         "p fanout --url 127.0.0.1:80 --pid 7 --publish text",
         "p stalled --percent 100",
         "p serve nothing",
+        "p serve bare --ping-ms 1",
     ] {
         assert!(parse(wrong).is_err(), "{wrong}");
     }

@@ -2,6 +2,7 @@
 
 use super::task::Task;
 use crate::args::Contestant;
+use crate::idle;
 use crate::load::Pace;
 use crate::room::Dialect;
 use crate::server::{Choice, Setting};
@@ -57,6 +58,11 @@ const CALLS: Shown = shown(
     "system calls per delivery",
     1.0,
 );
+const PING: Shown = shown(
+    "server_cpu_us_per_ping_and_pong",
+    "CPU per ping and pong, µs",
+    1.0,
+);
 const P50: Shown = shown("latency_p50_ms", "p50, ms", 1.0);
 const P99: Shown = shown("latency_p99_ms", "p99, ms", 1.0);
 const CALM: Shown = shown("calm_latency_p99_ms", "p99 before, ms", 1.0);
@@ -89,6 +95,7 @@ const BURST: &[Shown] = &[
 ];
 const ECHO: &[Shown] = &[
     shown("server_cpu_us_per_echo", "CPU per echo, µs", 1.0),
+    shown("server_system_calls_per_echo", "system calls per echo", 1.0),
     shown("echoes_per_s", "echoes, thousand/s", 1e-3),
 ];
 const IDLE: &[Shown] = &[
@@ -106,6 +113,17 @@ const IDLE: &[Shown] = &[
         "CPU per second and connection, µs",
         1.0,
     ),
+    shown(
+        "pings_per_minute_per_connection",
+        "pings per minute and connection",
+        1.0,
+    ),
+    PING,
+    shown(
+        "server_system_calls_per_ping_and_pong",
+        "system calls per ping and pong",
+        1.0,
+    ),
 ];
 
 const TLS_IDLE: &[Shown] = &[
@@ -121,6 +139,7 @@ const TLS_IDLE: &[Shown] = &[
         "CPU per handshake, µs",
         1.0,
     ),
+    PING,
 ];
 
 /// All of them.
@@ -342,8 +361,14 @@ impl Row {
             setting.server_cores.extend(clients);
         }
         setting.is_tls |= self.is_tls;
-        if let Task::Fanout { deflate: true, .. } = self.task {
-            setting.arguments.push("--deflate".into());
+        match self.task {
+            Task::Fanout { deflate: true, .. } => setting.arguments.push("--deflate".into()),
+            Task::Idle(_) => setting.ping_ms = Some(idle::PING_MS),
+            Task::Fanout { .. }
+            | Task::Stalled
+            | Task::Arrivals
+            | Task::Burst
+            | Task::Echo { .. } => {}
         }
         setting
     }

@@ -56,8 +56,8 @@ impl Task {
             Task::Stalled => 2 * measure.max(STALLED_S.into()) + 20,
             Task::Arrivals => measure + 16,
             Task::Burst => 8,
-            Task::Echo { .. } => measure + 2,
-            Task::Idle(steps) => 70 + COUNT_TOLD.as_secs() * steps.len() as u64,
+            Task::Echo { .. } => measure + 4,
+            Task::Idle(steps) => 100 + COUNT_TOLD.as_secs() * steps.len() as u64,
         }
     }
 
@@ -168,6 +168,7 @@ fn idle(room: Room, steps: &[u32]) -> idle::Plan {
         steps: steps.to_vec(),
         room,
         settle: COUNT_TOLD,
-        measure: Duration::from_secs(50),
+        measure: Duration::from_millis(2 * u64::from(idle::PING_MS)),
+        calls: true,
     }
 }

@@ -58,30 +58,36 @@ impl Peer {
         self != Peer::NodeWs || node::is_there()
     }
 
-    /// How to start it.
+    /// How to start it. `ping_ms` is how often the bare loop pings, if it does; the others have their own ways.
     ///
     /// # Errors
     ///
     /// This program cannot be found again.
-    pub fn command(self) -> io::Result<Command> {
+    pub fn command(self, ping_ms: Option<u32>) -> io::Result<Command> {
         if self == Peer::NodeWs {
             return Ok(node::command());
         }
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", self.name()]);
+        if let Some(ping_ms) = ping_ms.filter(|_| self == Peer::Bare) {
+            command.args(["--ping-ms", &ping_ms.to_string()]);
+        }
         Ok(command)
     }
 
-    /// Serves for ever.
+    /// Serves for ever. See [`Peer::command`].
     ///
     /// # Errors
     ///
     /// It cannot listen, or its poll failed.
-    pub fn serve(self) -> io::Result<()> {
+    pub fn serve(self, ping_ms: Option<u32>) -> io::Result<()> {
         cores::raise_descriptor_limit()?;
         match self {
             Peer::Bare => {
-                let bare = bare::Bare::listen()?;
+                let mut bare = bare::Bare::listen()?;
+                if let Some(ping_ms) = ping_ms {
+                    bare.ping_each(ping_ms);
+                }
                 announce(bare.address()?)?;
                 bare.run()
             }

@@ -26,6 +26,8 @@ pub struct Member {
     mode: Mode,
     carry: Vec<u8>,
     unsent: Vec<u8>,
+    /// When it is pinged next, where anybody is.
+    pub ping_tick: u32,
 }
 
 /// Bytes that one member may leave unread before it is closed.
@@ -39,6 +41,7 @@ impl Member {
             mode: Mode::Http,
             carry: Vec::new(),
             unsent: Vec::new(),
+            ping_tick: 0,
         }
     }
 

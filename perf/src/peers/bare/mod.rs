@@ -1,8 +1,10 @@
 //! The least that a server can do: one poll, one `write` for each member and turn, nothing else. What it uses is what
 //! the kernel takes, so it is the limit that others are compared with. `/raw/…` is one room for everybody, but for those
-//! who wait in `/raw/arrivals`; `/echo` sends back. It trusts its peers, and serves only loopback.
+//! who wait in `/raw/arrivals`; `/echo` sends back. It pings only where it is told to. It trusts its peers, and serves only
+//! loopback.
 
 mod member;
+mod pings;
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +16,7 @@ use slab::Slab;
 use crate::wire;
 use member::Member;
 pub use member::Mode;
+use pings::{PING, Pings};
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -30,6 +33,7 @@ pub struct Bare {
     parts: Vec<Part>,
     gathered: Vec<u8>,
     gone: Vec<usize>,
+    pings: Option<Pings>,
 }
 
 /// The frames of this turn that came from one read of one author.
@@ -60,7 +64,13 @@ impl Bare {
             parts: Vec::new(),
             gathered: Vec::new(),
             gone: Vec::new(),
+            pings: None,
         })
+    }
+
+    /// Pings every connection once in so many milliseconds.
+    pub fn ping_each(&mut self, interval_ms: u32) {
+        self.pings = Some(Pings::new(interval_ms));
     }
 
     /// Where it listens.
@@ -80,7 +90,8 @@ impl Bare {
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
-            match self.poll.poll(&mut events, None) {
+            let pause = self.pings.as_ref().and_then(Pings::pause);
+            match self.poll.poll(&mut events, pause) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
@@ -92,6 +103,7 @@ impl Bare {
                 }
             }
             self.fan_out();
+            self.ping();
             self.bury();
             if is_new {
                 self.accept();
@@ -138,6 +150,12 @@ impl Bare {
             let start = self.frames.len();
             let was_http = member.mode() == Mode::Http;
             member.take(bytes, &mut self.frames)?;
+            if was_http
+                && member.mode() != Mode::Http
+                && let Some(pings) = &mut self.pings
+            {
+                member.ping_tick = pings.arm(index as u32);
+            }
             match member.mode() {
                 Mode::Room if was_http => self.room.push(index as u32),
                 Mode::Room if self.frames.len() > start => {
@@ -186,6 +204,23 @@ impl Bare {
         }
         self.frames.clear();
         self.parts.clear();
+    }
+
+    fn ping(&mut self) {
+        let Some(pings) = &mut self.pings else {
+            return;
+        };
+        while let Some(due) = pings.next() {
+            let member = self.members.get_mut(due.index as usize);
+            // Who has its place now may be due at another time.
+            let Some(member) = member.filter(|member| member.ping_tick == due.tick) else {
+                continue;
+            };
+            member.ping_tick = pings.arm(due.index);
+            if member.send(&PING).is_err() {
+                self.gone.push(due.index as usize);
+            }
+        }
     }
 
     fn bury(&mut self) {
