@@ -49,6 +49,7 @@ mod stalled;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod wire;
 mod words;
 
@@ -122,7 +123,8 @@ fn take_turns(
     };
     let mut columns: Vec<Column> = contestants.iter().map(column).collect();
     for round in 1..=common.rounds {
-        for (contestant, column) in contestants.iter().zip(&mut columns) {
+        for place in turns::order(contestants.len(), round, common.rounds) {
+            let (contestant, column) = (&contestants[place], &mut columns[place]);
             eprintln!("round {round} of {}: {}", common.rounds, column.name);
             let setting = Setting {
                 ping_ms,
