@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::crowd::Crowd;
 use crate::destination::Destination;
 use crate::figures::Figures;
-use crate::load::{Load, Shape};
+use crate::load::{Load, Pace, Shape};
 use crate::server::Server;
 use crate::snapshot::Snapshot;
 
@@ -74,6 +74,11 @@ pub fn run(plan: &Plan, server: &Server) -> io::Result<Figures> {
     }
 
     figures.add("deliveries_total", load.arrived_total() as f64);
+    if let Pace::Open { rate_per_s } = shape.pace {
+        let readers = shape.room.audience.reader_count(shape.member_count);
+        let due_per_s = f64::from(rate_per_s) * f64::from(readers);
+        figures.add("deliveries_due_per_s", due_per_s);
+    }
     if plan.deflate {
         figures.add("inflated_total", load.inflated_total() as f64);
     }

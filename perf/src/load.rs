@@ -63,6 +63,7 @@ pub struct Load {
     /// Messages that each publisher has sent.
     sent: Vec<u32>,
     batch: Vec<u8>,
+    payload_bytes_total: u64,
     latencies: Histogram<u64>,
     /// Messages due in this time are measured.
     measured_ns: std::ops::Range<u64>,
@@ -93,6 +94,7 @@ impl Load {
             member_count: shape.member_count,
             timing,
             sent: vec![0; counts.1],
+            payload_bytes_total: 0,
             latencies: figures::latencies(),
             measured_ns: 0..0,
             due_until_ns: 0,
@@ -212,6 +214,11 @@ impl Load {
         self.ledger.arrived_total()
     }
 
+    /// Length of all that arrived, as it was sent: with what a server puts around it, and compressed where that was agreed.
+    pub fn payload_bytes_total(&self) -> u64 {
+        self.payload_bytes_total
+    }
+
     /// Reads that brought something.
     pub fn reads_total(&self) -> u64 {
         self.crowd.reads_total()
@@ -253,6 +260,7 @@ impl Load {
             ledger,
             timing,
             sent,
+            payload_bytes_total,
             latencies,
             measured_ns,
             member_count,
@@ -279,6 +287,7 @@ impl Load {
                 Reading::Wrong => return ledger.wrong(),
             };
             if ledger.enter(connection, stamp) {
+                *payload_bytes_total += payload.len() as u64;
                 let due_ns = timing.arrived(stamp, sent);
                 if measured_ns.contains(&due_ns) {
                     latencies.saturating_record(arrival.at_ns.saturating_sub(due_ns));

@@ -12,6 +12,7 @@ pub struct Snapshot {
     sides: Sides,
     sent_total: u64,
     arrived_total: u64,
+    payload_bytes_total: u64,
     reads_total: u64,
 }
 
@@ -26,6 +27,7 @@ impl Snapshot {
             sides: Sides::take(server)?,
             sent_total: load.sent_total(),
             arrived_total: load.arrived_total(),
+            payload_bytes_total: load.payload_bytes_total(),
             reads_total: load.reads_total(),
         })
     }
@@ -42,6 +44,11 @@ impl Snapshot {
         );
         figures.add("deliveries_per_s", arrived / seconds);
         figures.add("deliveries_per_read", arrived / reads.max(1.0));
+        let payload_bytes = (self.payload_bytes_total - start.payload_bytes_total) as f64;
+        figures.add(
+            "payload_bytes_per_delivery",
+            payload_bytes / arrived.max(1.0),
+        );
         figures.add(
             "server_cpu_us_per_delivery",
             server.cpu_ns as f64 / 1e3 / arrived.max(1.0),

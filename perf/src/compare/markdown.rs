@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Measured;
-use super::rows::Shown;
+use super::shown::Shown;
 use crate::figures::Bottleneck;
 use crate::report::{Column, Spread, machine, short};
 

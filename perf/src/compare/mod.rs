@@ -3,7 +3,9 @@
 mod charts;
 pub mod draw;
 mod markdown;
+mod overload;
 mod rows;
+mod shown;
 mod task;
 
 use std::fs;
@@ -21,7 +23,10 @@ use crate::peers::Peer;
 use crate::progress::Progress;
 use crate::report::{Column, Report, machine};
 use crate::server::{Choice, Server, Setting};
+use crate::turns;
+use overload::Floor;
 use rows::Row;
+use task::Task;
 
 /// A row with what was measured.
 pub struct Measured {
@@ -59,17 +64,17 @@ pub fn run(compare: &Compare) -> io::Result<ExitCode> {
             .map(|(_, step)| seconds(step))
             .sum(),
     );
+    let mut floor = Floor::default();
     for round in 1..=rounds {
-        for step in &steps {
+        for step in in_turns(&steps, round, rounds) {
             let Measured { row, report } = &mut measured[step.row];
             if !row.is_due(round) {
                 continue;
             }
             let column = &mut report.columns[step.column];
             progress.begin(&format!("{round}/{rounds} {}: {}", row.name, column.name));
-            column
-                .rounds
-                .push(step.attempt(row, compare.seconds, &mut progress));
+            let figures = step.attempt(row, compare.seconds, &mut floor, &mut progress);
+            column.rounds.push(figures);
             progress.advance(row.task.seconds(compare.seconds));
         }
         // What there is can be read while the next round runs.
@@ -81,10 +86,22 @@ pub fn run(compare: &Compare) -> io::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(is_faulty)))
 }
 
+/// The steps of a round: row by row, and in each of them the servers in their turns.
+fn in_turns(steps: &[Step], round: u32, rounds: u32) -> impl Iterator<Item = &Step> {
+    let rows = steps.chunk_by(|one, other| one.row == other.row);
+    rows.flat_map(move |row| turns::order(row.len(), round, rounds).map(|place| &row[place]))
+}
+
 impl Step {
     /// Measures; what cannot be measured is a fault, and the others go on.
-    fn attempt(&self, row: &Row, measure_s: u32, progress: &mut Progress) -> Figures {
-        self.measure(row, measure_s, progress)
+    fn attempt(
+        &self,
+        row: &Row,
+        measure_s: u32,
+        floor: &mut Floor,
+        progress: &mut Progress,
+    ) -> Figures {
+        self.measure(row, measure_s, floor, progress)
             .unwrap_or_else(|error| {
                 progress.note(&format!("nothing was measured: {error}"));
                 Figures {
@@ -95,13 +112,23 @@ impl Step {
     }
 
     /// Measures with a fresh server; again where others had the cores meanwhile, and keeps the calmest.
-    fn measure(&self, row: &Row, measure_s: u32, progress: &mut Progress) -> io::Result<Figures> {
+    fn measure(
+        &self,
+        row: &Row,
+        measure_s: u32,
+        floor: &mut Floor,
+        progress: &mut Progress,
+    ) -> io::Result<Figures> {
+        let task = floor.settle(row.task, measure_s, &self.setting)?;
         let mut calmest: Option<Figures> = None;
         let mut faults = Vec::new();
         for _ in 0..TRY_COUNT_MAX {
             let server = Server::start(&self.contestant.choice, &self.setting)?;
-            let mut figures = row.task.run(&self.contestant, measure_s, &server)?;
+            let mut figures = task.run(&self.contestant, measure_s, &server)?;
             server.stop()?;
+            if let Task::Overload { .. } = row.task {
+                overload::forgive(&mut figures, &self.contestant.choice);
+            }
             // A fault counts, however busy the machine was.
             faults.append(&mut figures.faults);
             let waited_percent = figures.waited_percent();
@@ -118,8 +145,10 @@ impl Step {
                 "others had the cores for {waited_percent:.0} % of the time"
             ));
         }
-        let figures = calmest.unwrap_or_default();
-        Ok(Figures { faults, ..figures })
+        let mut figures = calmest.unwrap_or_default();
+        figures.faults = faults;
+        figures.notes.extend(row.who_shares(&self.setting));
+        Ok(figures)
     }
 }
 
@@ -153,10 +182,11 @@ fn contestants(compare: &Compare) -> Vec<Contestant> {
 /// The rows that were asked for, and who takes part in each of them.
 fn plan(compare: &Compare, contestants: &[Contestant]) -> (Vec<Measured>, Vec<Step>) {
     let (mut measured, mut steps) = (Vec::new(), Vec::new());
-    for row in rows::all()
+    for mut row in rows::all()
         .into_iter()
         .filter(|row| row.is_named(&compare.rows))
     {
+        row.is_repeated |= !compare.rows.is_empty();
         let mut columns = Vec::new();
         for contestant in contestants.iter().filter(|one| row.takes(one)) {
             steps.push(Step {
@@ -197,4 +227,52 @@ fn json(command: &str, measured: &[Measured]) -> Value {
         .map(|Measured { row, report }| json!({ "name": row.name, "report": report.json() }))
         .collect();
     json!({ "command": command, "machine": machine(), "measurements": rows })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Arguments, Command};
+
+    fn compare(line: &str) -> Compare {
+        let line = format!("p compare {line}");
+        match Arguments::try_parse_from(line.split_whitespace())
+            .unwrap()
+            .command
+        {
+            Command::Compare(compare) => compare,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_round_measures_every_server_of_a_row_and_begins_with_another() {
+        let compare =
+            compare("--rows echo,burst --server bare --server program:/a --server program:/b");
+        let (measured, steps) = plan(&compare, &contestants(&compare));
+        let places = |round| -> Vec<(String, usize)> {
+            let name = |step: &Step| measured[step.row].row.name.clone();
+            in_turns(&steps, round, 3)
+                .map(|step| (name(step), step.column))
+                .collect()
+        };
+        let of = |row: &str, columns: [usize; 3]| columns.map(|column| (row.to_owned(), column));
+        assert_eq!(places(1)[..3], of("burst", [0, 1, 2]));
+        assert_eq!(places(2)[..3], of("burst", [1, 2, 0]));
+        assert_eq!(places(3)[3..6], of("echo-1", [2, 0, 1]));
+    }
+
+    #[test]
+    fn memory_is_measured_in_every_round_where_it_is_asked_for() {
+        let is_due = |line: &str| {
+            let compare = compare(line);
+            let (measured, _) = plan(&compare, &contestants(&compare));
+            let idle = measured.iter().find(|one| one.row.name == "idle").unwrap();
+            [1, 2].map(|round| idle.row.is_due(round))
+        };
+        assert_eq!(is_due("--server bare"), [true, false]);
+        assert_eq!(is_due("--server bare --rows idle"), [true, true]);
+    }
 }

@@ -1,6 +1,7 @@
-//! What is measured, and which figures of it are shown.
+//! What is measured, with whom, and how the servers are started for it.
 
-use super::task::Task;
+use super::shown::{self, Shown};
+use super::task::{Length, Task};
 use crate::args::Contestant;
 use crate::idle;
 use crate::load::Pace;
@@ -18,21 +19,14 @@ pub struct Row {
     pub task: Task,
     /// Figures that the table shows.
     pub shown: &'static [Shown],
+    /// Whether it is measured in every round.
+    pub is_repeated: bool,
     /// Threads of roomcast, where it is not what was asked for.
     shard_count: Option<u16>,
+    /// Whether each thread is kept on a core of its own.
+    is_pinned: bool,
     /// Whether TLS is spoken, which only roomcast does.
     is_tls: bool,
-}
-
-/// A figure in the table.
-#[derive(Debug)]
-pub struct Shown {
-    /// Its name.
-    pub figure: &'static str,
-    /// What stands in the table.
-    pub title: &'static str,
-    /// What it is multiplied with.
-    pub scale: f64,
 }
 
 /// Members of the rooms whose cost is drawn against their number.
@@ -44,282 +38,211 @@ pub const IDLE_COUNTS: [u32; 5] = [500, 1000, 5000, 10_000, 18_000];
 /// The same with TLS: the generator has a session for each as well.
 const TLS_IDLE_COUNTS: [u32; 3] = [2000, 5000, 10_000];
 
-const fn shown(figure: &'static str, title: &'static str, scale: f64) -> Shown {
-    Shown {
-        figure,
-        title,
-        scale,
-    }
-}
-
-const COST: Shown = shown("server_cpu_us_per_delivery", "CPU per delivery, µs", 1.0);
-const CALLS: Shown = shown(
-    "server_system_calls_per_delivery",
-    "system calls per delivery",
-    1.0,
-);
-const PING: Shown = shown(
-    "server_cpu_us_per_ping_and_pong",
-    "CPU per ping and pong, µs",
-    1.0,
-);
-const P50: Shown = shown("latency_p50_ms", "p50, ms", 1.0);
-const P99: Shown = shown("latency_p99_ms", "p99, ms", 1.0);
-const CALM: Shown = shown("calm_latency_p99_ms", "p99 before, ms", 1.0);
-const MIB: f64 = 1.0 / 1024.0;
-
-const CLOSED: &[Shown] = &[
-    COST,
-    CALLS,
-    shown("deliveries_per_s", "deliveries, million/s", 1e-6),
-];
-const OPEN: &[Shown] = &[P50, P99, COST];
-const STALLED: &[Shown] = &[
-    shown(
-        "calm_latency_p99_ms",
-        "p99 of 900 in a room of 900, ms",
-        1.0,
-    ),
-    shown("latency_p99_ms", "p99 of the 900 beside the 100, ms", 1.0),
-    shown("stalled_to_calm_p99", "the latter to the former", 1.0),
-];
-const ARRIVALS: &[Shown] = &[
-    CALM,
-    P99,
-    shown("arrivals_within_s", "time until all were there, s", 1.0),
-];
-const BURST: &[Shown] = &[
-    shown("server_cpu_us_per_handshake", "CPU per handshake, µs", 1.0),
-    shown("handshakes_per_s", "handshakes, thousand/s", 1e-3),
-    shown("server_cpu_us_per_close", "CPU per close, µs", 1.0),
-];
-const ECHO: &[Shown] = &[
-    shown("server_cpu_us_per_echo", "CPU per echo, µs", 1.0),
-    shown("server_system_calls_per_echo", "system calls per echo", 1.0),
-    shown("echoes_per_s", "echoes, thousand/s", 1e-3),
-];
-const IDLE: &[Shown] = &[
-    shown("rss_1000_kib", "memory with 1,000, MiB", MIB),
-    shown("rss_5000_kib", "memory with 5,000, MiB", MIB),
-    shown("rss_18000_kib", "memory with 18,000, MiB", MIB),
-    shown(
-        "rss_slope_bytes_per_connection",
-        "each more connection, bytes",
-        1.0,
-    ),
-    shown("rss_after_all_left_kib", "memory after all left, MiB", MIB),
-    shown(
-        "idle_server_cpu_us_per_s_per_connection",
-        "CPU per second and connection, µs",
-        1.0,
-    ),
-    shown(
-        "pings_per_minute_per_connection",
-        "pings per minute and connection",
-        1.0,
-    ),
-    PING,
-    shown(
-        "server_system_calls_per_ping_and_pong",
-        "system calls per ping and pong",
-        1.0,
-    ),
-];
-
-const TLS_IDLE: &[Shown] = &[
-    shown("rss_10000_kib", "memory with 10,000, MiB", MIB),
-    shown(
-        "rss_slope_bytes_per_connection",
-        "each more connection, bytes",
-        1.0,
-    ),
-    shown("rss_after_all_left_kib", "memory after all left, MiB", MIB),
-    shown(
-        "opening_10000_server_cpu_us_each",
-        "CPU per handshake, µs",
-        1.0,
-    ),
-    PING,
-];
-
 /// All of them.
 pub fn all() -> Vec<Row> {
-    let window = |in_flight_count| Pace::Closed { in_flight_count };
     let mut rows = Vec::new();
     for members in MEMBER_COUNTS {
         let title = format!("{members} members, 1 message in flight");
-        rows.push(room(
-            format!("members-{members}"),
-            title,
-            members,
-            1,
-            window(1),
+        let task = fan_out(members, 1, window(1));
+        rows.push(row(
+            &format!("members-{members}"),
+            &title,
+            task,
+            shown::CLOSED,
         ));
     }
     // The first of them is the room of 500 above.
     for in_flight in &IN_FLIGHT_COUNTS[1..] {
         let title = format!("500 members, {in_flight} messages in flight");
-        rows.push(room(
-            format!("in-flight-{in_flight}"),
-            title,
-            500,
-            1,
-            window(*in_flight),
+        let task = fan_out(500, 1, window(*in_flight));
+        rows.push(row(
+            &format!("in-flight-{in_flight}"),
+            &title,
+            task,
+            shown::CLOSED,
         ));
     }
-    let title = "500 members, 64 of them with 64 messages in flight each";
-    rows.push(room("busy".into(), title.into(), 500, 64, window(64)));
+    rows.extend(busy());
     for in_flight in [1, 16] {
-        rows.push(Row {
-            name: format!("deflate-{in_flight}"),
-            title: format!("500 members with permessage-deflate, {in_flight} in flight"),
-            task: Task::Fanout {
-                members: 500,
-                publishers: 1,
-                pace: window(in_flight),
-                deflate: true,
-            },
-            shown: CLOSED,
-            shard_count: None,
-            is_tls: false,
-        });
-    }
-    for shard_count in [None, Some(2)] {
-        let suffix = if shard_count.is_some() {
-            "-2-shards"
-        } else {
-            ""
+        let name = format!("deflate-{in_flight}");
+        let title = format!("500 members with permessage-deflate, {in_flight} in flight");
+        let task = Task::Fanout {
+            members: 500,
+            publishers: 1,
+            pace: window(in_flight),
+            length: Length::Content,
+            deflate: true,
         };
-        let threads = if shard_count.is_some() {
-            ", 2 threads"
-        } else {
-            ""
-        };
-        rows.push(Row {
-            name: format!("latency{suffix}"),
-            title: format!("5,000 members, 20 messages a second{threads}"),
-            task: Task::Fanout {
-                members: 5000,
-                publishers: 1,
-                pace: Pace::Open { rate_per_s: 20 },
-                deflate: false,
-            },
-            shown: OPEN,
-            shard_count,
-            is_tls: false,
-        });
+        rows.push(row(&name, &title, task, shown::LENGTHS));
     }
-    let others: [(&str, &str, Task, &'static [Shown]); 6] = [
-        (
-            "stalled",
-            "900 members, whom 100 join who never read",
-            Task::Stalled,
-            STALLED,
-        ),
-        (
-            "arrivals",
-            "500 members, while 15,000 others join another room in 2 s",
-            Task::Arrivals,
-            ARRIVALS,
-        ),
-        ("burst", "10,000 connections at once", Task::Burst, BURST),
-        (
-            "echo-1",
-            "echo, 100 connections, 1 in flight",
-            Task::Echo { depth: 1 },
-            ECHO,
-        ),
-        (
-            "echo-16",
-            "echo, 100 connections, 16 in flight",
-            Task::Echo { depth: 16 },
-            ECHO,
-        ),
-        ("idle", "idle members", Task::Idle(&IDLE_COUNTS), IDLE),
-    ];
-    rows.extend(others.map(|(name, title, task, shown)| Row {
-        name: name.into(),
-        title: title.into(),
-        task,
-        shown,
-        shard_count: None,
-        is_tls: false,
-    }));
+    rows.extend(open());
+    rows.extend(others());
     rows.extend(with_tls());
     rows
 }
 
-/// The rows that tell what TLS costs, beside those of the same name without it.
-fn with_tls() -> impl Iterator<Item = Row> {
-    let in_flight = |count| Task::Fanout {
+/// Rooms in which many publish, and those that two threads share.
+fn busy() -> [Row; 4] {
+    let busy = "500 members, 64 of them with 64 messages in flight each";
+    let two = "roomcast with 2 threads, each on a core, one of them the generator's";
+    let on_two_cores = |row: Row| Row {
+        shard_count: Some(2),
+        is_pinned: true,
+        ..row
+    };
+    let (sixteen, many) = (fan_out(500, 1, window(16)), fan_out(500, 64, window(64)));
+    let as_long = Task::Fanout {
         members: 500,
-        publishers: 1,
-        pace: Pace::Closed {
-            in_flight_count: count,
-        },
+        publishers: 64,
+        pace: window(64),
+        length: Length::Wire,
         deflate: false,
     };
-    let rows: [(&str, &str, Task, &'static [Shown]); 6] = [
-        (
-            "tls-members-500",
-            "TLS: 500 members, 1 message in flight",
-            in_flight(1),
-            CLOSED,
+    [
+        row("busy", busy, many, shown::CLOSED),
+        row(
+            "busy-wire",
+            &format!("{busy}, all messages as long as those of `/ws`"),
+            as_long,
+            shown::LENGTHS,
         ),
-        (
-            "tls-in-flight-16",
-            "TLS: 500 members, 16 messages in flight",
-            in_flight(16),
-            CLOSED,
-        ),
-        (
-            "tls-echo-1",
-            "TLS: echo, 100 connections, 1 in flight",
-            Task::Echo { depth: 1 },
-            ECHO,
-        ),
-        (
-            "tls-echo-16",
-            "TLS: echo, 100 connections, 16 in flight",
-            Task::Echo { depth: 16 },
-            ECHO,
-        ),
-        (
-            "tls-burst",
-            "TLS: 10,000 connections at once",
-            Task::Burst,
-            BURST,
-        ),
-        (
-            "tls-idle",
-            "TLS: idle members",
-            Task::Idle(&TLS_IDLE_COUNTS),
-            TLS_IDLE,
-        ),
+        on_two_cores(row(
+            "in-flight-16-2-shards",
+            &format!("500 members, 16 messages in flight; {two}"),
+            sixteen,
+            shown::CLOSED,
+        )),
+        on_two_cores(row(
+            "busy-2-shards",
+            &format!("{busy}; {two}"),
+            many,
+            shown::CLOSED,
+        )),
+    ]
+}
+
+/// Rooms in which messages are due at fixed times.
+fn open() -> Vec<Row> {
+    let title = "5,000 members, 20 messages a second";
+    let task = fan_out(5000, 1, Pace::Open { rate_per_s: 20 });
+    let latency = row("latency", title, task, shown::OPEN);
+    let mut rows = vec![
+        latency.clone(),
+        Row {
+            name: "latency-2-shards".into(),
+            title: format!("{title}, 2 threads"),
+            shard_count: Some(2),
+            ..latency
+        },
     ];
-    rows.into_iter().map(|(name, title, task, shown)| Row {
+    for members in [500, 5000] {
+        let title = format!(
+            "{members} members, five times as many deliveries as one write for each allows"
+        );
+        let task = Task::Overload { members };
+        rows.push(row(
+            &format!("overload-{members}"),
+            &title,
+            task,
+            shown::OVERLOAD,
+        ));
+    }
+    rows
+}
+
+fn others() -> [Row; 6] {
+    [
+        row(
+            "stalled",
+            "900 members, whom 100 join who never read",
+            Task::Stalled,
+            shown::STALLED,
+        ),
+        row(
+            "arrivals",
+            "500 members, while 15,000 others join another room in 2 s",
+            Task::Arrivals,
+            shown::ARRIVALS,
+        ),
+        row(
+            "burst",
+            "10,000 connections at once",
+            Task::Burst,
+            shown::BURST,
+        ),
+        row(
+            "echo-1",
+            "echo, 100 connections, 1 in flight",
+            Task::Echo { depth: 1 },
+            shown::ECHO,
+        ),
+        row(
+            "echo-16",
+            "echo, 100 connections, 16 in flight",
+            Task::Echo { depth: 16 },
+            shown::ECHO,
+        ),
+        row(
+            "idle",
+            "idle members",
+            Task::Idle(&IDLE_COUNTS),
+            shown::IDLE,
+        ),
+    ]
+}
+
+/// The rows that tell what TLS costs, beside those of the same name without it.
+fn with_tls() -> impl Iterator<Item = Row> {
+    let tls_idle = Row {
+        task: Task::Idle(&TLS_IDLE_COUNTS),
+        shown: shown::TLS_IDLE,
+        ..row("idle", "idle members", Task::Burst, shown::BURST)
+    };
+    let [_, _, burst, echo_1, echo_16, _] = others();
+    let in_flight = |name: &str, title: &str, count| {
+        row(name, title, fan_out(500, 1, window(count)), shown::CLOSED)
+    };
+    let rows = [
+        in_flight("members-500", "500 members, 1 message in flight", 1),
+        in_flight("in-flight-16", "500 members, 16 messages in flight", 16),
+        echo_1,
+        echo_16,
+        burst,
+        tls_idle,
+    ];
+    rows.into_iter().map(|row| Row {
+        name: format!("tls-{}", row.name),
+        title: format!("TLS: {}", row.title),
+        is_tls: true,
+        ..row
+    })
+}
+
+/// Memory differs so little between rounds, and takes so long, that it is repeated only where it is asked for.
+fn row(name: &str, title: &str, task: Task, shown: &'static [Shown]) -> Row {
+    Row {
         name: name.into(),
         title: title.into(),
         task,
         shown,
+        is_repeated: !matches!(task, Task::Idle(_)),
         shard_count: None,
-        is_tls: true,
-    })
+        is_pinned: false,
+        is_tls: false,
+    }
 }
 
-fn room(name: String, title: String, members: u32, publishers: u32, pace: Pace) -> Row {
-    Row {
-        name,
-        title,
-        task: Task::Fanout {
-            members,
-            publishers,
-            pace,
-            deflate: false,
-        },
-        shown: CLOSED,
-        shard_count: None,
-        is_tls: false,
+fn window(in_flight_count: u32) -> Pace {
+    Pace::Closed { in_flight_count }
+}
+
+fn fan_out(members: u32, publishers: u32, pace: Pace) -> Task {
+    Task::Fanout {
+        members,
+        publishers,
+        pace,
+        length: Length::Content,
+        deflate: false,
     }
 }
 
@@ -333,24 +256,43 @@ impl Row {
         names.is_empty() || names.iter().any(is_mine)
     }
 
-    /// Whether it is measured in a round: memory differs so little that once is enough.
+    /// Whether it is measured in a round.
     pub fn is_due(&self, round: u32) -> bool {
-        round == 1 || !matches!(self.task, Task::Idle(_))
+        round == 1 || self.is_repeated
     }
 
     /// Whether a server takes part.
     pub fn takes(&self, contestant: &Contestant) -> bool {
         let is_roomcast = matches!(contestant.choice, Choice::Roomcast(_));
         let is_chat = contestant.room.dialect == Dialect::Chat;
-        if self.is_tls && !is_roomcast {
+        if (self.is_tls || self.shard_count.is_some()) && !is_roomcast {
             return false;
         }
         match self.task {
             Task::Echo { .. } => !is_chat,
-            Task::Fanout { deflate: true, .. } => is_roomcast,
-            Task::Fanout { .. } => self.shard_count.is_none() || is_roomcast,
-            Task::Stalled | Task::Arrivals | Task::Burst | Task::Idle(_) => true,
+            Task::Fanout { deflate, .. } => !deflate || is_roomcast,
+            Task::Overload { .. }
+            | Task::Stalled
+            | Task::Arrivals
+            | Task::Burst
+            | Task::Idle(_) => true,
         }
+    }
+
+    /// Who shares the generator's cores, where the server has them as well.
+    pub fn who_shares(&self, setting: &Setting) -> Option<String> {
+        let mut cores = setting.server_cores.clone();
+        cores.sort_unstable();
+        cores.dedup();
+        let is_shared = |core: &&usize| setting.client_cores.contains(core);
+        let core = cores.iter().filter(is_shared).min()?;
+        let place = cores.iter().position(|other| other == core)?;
+        Some(match self.is_pinned {
+            true => format!("core {core} is the generator's, and that of shard {place}"),
+            false => format!(
+                "core {core} is the generator's, and whichever thread's of the server comes there"
+            ),
+        })
     }
 
     /// How a server is started for it: two threads have all cores.
@@ -360,11 +302,15 @@ impl Row {
             let clients = setting.client_cores.clone();
             setting.server_cores.extend(clients);
         }
+        if self.is_pinned {
+            setting.arguments.push("--pin".into());
+        }
         setting.is_tls |= self.is_tls;
         match self.task {
             Task::Fanout { deflate: true, .. } => setting.arguments.push("--deflate".into()),
             Task::Idle(_) => setting.ping_ms = Some(idle::PING_MS),
             Task::Fanout { .. }
+            | Task::Overload { .. }
             | Task::Stalled
             | Task::Arrivals
             | Task::Burst
@@ -377,6 +323,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::Storage;
 
     #[test]
     fn every_row_has_a_name_of_its_own() {
@@ -396,6 +343,28 @@ mod tests {
         assert_eq!(chosen("members"), MEMBER_COUNTS.len());
         assert_eq!(chosen("members-100"), 1);
         assert_eq!(chosen("latency"), 2);
+        assert_eq!(chosen("overload"), 2);
         assert_eq!(chosen("nothing"), 0);
+    }
+
+    #[test]
+    fn a_row_on_two_cores_says_who_shares_the_generators() {
+        let setting = Setting {
+            server_cores: vec![0],
+            client_cores: vec![1],
+            shard_count: 1,
+            is_tls: false,
+            arguments: Vec::new(),
+            storage: Storage::Memory,
+            ping_ms: None,
+        };
+        let told = |name: &str| {
+            let row = all().into_iter().find(|row| row.name == name).unwrap();
+            row.who_shares(&row.setting(setting.clone()))
+        };
+        assert_eq!(told("busy"), None);
+        let expected = "core 1 is the generator's, and that of shard 1";
+        assert_eq!(told("busy-2-shards").as_deref(), Some(expected));
+        assert!(told("latency-2-shards").unwrap().contains("whichever"));
     }
 }

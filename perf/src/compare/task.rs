@@ -7,7 +7,7 @@ use crate::args::Contestant;
 use crate::fanout::{self, Span};
 use crate::figures::Figures;
 use crate::load::{Pace, Shape};
-use crate::room::Room;
+use crate::room::{Dialect, Room};
 use crate::server::Server;
 use crate::{churn, echo, idle, stalled};
 
@@ -22,8 +22,15 @@ pub enum Task {
         publishers: u32,
         /// When.
         pace: Pace,
+        /// How long messages are.
+        length: Length,
         /// Whether members offer compression.
         deflate: bool,
+    },
+    /// The same in an open loop, with more than a write for each delivery allows: see [`overload`](super::overload).
+    Overload {
+        /// Connections in the room, of which one publishes.
+        members: u32,
     },
     /// See [`stalled`].
     Stalled,
@@ -43,6 +50,15 @@ pub enum Task {
     ),
 }
 
+/// How long messages are.
+#[derive(Clone, Copy, Debug)]
+pub enum Length {
+    /// What somebody says has the same length for all servers.
+    Content,
+    /// What arrives has the length that it has on `/ws`, where JSON stands around what somebody says.
+    Wire,
+}
+
 impl Task {
     /// About how long it takes, where a measurement takes `measure_s`.
     pub fn seconds(self, measure_s: u32) -> u64 {
@@ -53,6 +69,7 @@ impl Task {
                 ..
             } => measure + 5,
             Task::Fanout { .. } => measure + 11,
+            Task::Overload { .. } => measure + 20,
             Task::Stalled => 2 * measure.max(STALLED_S.into()) + 20,
             Task::Arrivals => measure + 16,
             Task::Burst => 8,
@@ -73,14 +90,20 @@ impl Task {
                 members,
                 publishers,
                 pace,
+                length,
                 deflate,
             } => {
+                let bytes = length.message_bytes(&room);
                 let plan = fanout::Plan {
-                    shape: shape(room, members, publishers, 128, pace),
+                    shape: shape(room, members, publishers, bytes, pace),
                     deflate,
                     span: span(pace, measure_s),
                 };
                 fanout::run(&plan, server)
+            }
+            Task::Overload { .. } => {
+                let text = "how much is too much has still to be measured";
+                Err(io::Error::other(text))
             }
             Task::Stalled => {
                 let plan = stalled::Plan {
@@ -92,7 +115,7 @@ impl Task {
             }
             Task::Arrivals => {
                 let plan = churn::Arrivals {
-                    shape: shape(room, 500, 1, 128, open(100)),
+                    shape: shape(room, 500, 1, CONTENT_BYTES, open(100)),
                     arrival_count: 15_000,
                     within: Duration::from_secs(2),
                     span: span(open(100), measure_s),
@@ -105,6 +128,20 @@ impl Task {
         }
     }
 }
+
+impl Length {
+    fn message_bytes(self, room: &Room) -> usize {
+        match (self, &room.dialect) {
+            (Length::Content, _) | (Length::Wire, Dialect::Chat) => CONTENT_BYTES,
+            (Length::Wire, Dialect::Bare | Dialect::Template { .. }) => WS_BYTES,
+        }
+    }
+}
+
+/// Length of what somebody says.
+const CONTENT_BYTES: usize = 128;
+/// Length of a message of `/ws` in which a guest says so much, with a number of five digits.
+const WS_BYTES: usize = 245;
 
 /// Seconds for which members do not read, at least: what they are sent then is more than the 54 kB that their sockets
 /// take and the 256 KiB that roomcast keeps for those who are behind.
@@ -157,7 +194,7 @@ fn echo(one: &Contestant, depth: u32, measure_s: u32) -> echo::Plan {
         path: one.echo_path().into(),
         connection_count: 100,
         depth,
-        message_bytes: 128,
+        message_bytes: CONTENT_BYTES,
         span: span(window, measure_s),
     }
 }
