@@ -24,7 +24,7 @@ pub enum Cost {
     PerSize { small: usize, large: usize },
 }
 
-pub const BUDGETS: [Budget; 8] = [
+pub const BUDGETS: [Budget; 15] = [
     Budget {
         what: "decode a frame with text of 16 B, of 64 a read",
         play: Play::Decode,
@@ -104,5 +104,76 @@ pub const BUDGETS: [Budget; 8] = [
         },
         repeats: (100, 600),
         instructions_max: 206,
+    },
+    // Most of it are the tables that the compressor clears for each message, of which Valgrind counts every byte.
+    Budget {
+        what: "a compressed message in a room of one, from socket to socket",
+        play: Play::Deflate,
+        cost: Cost::PerMessage {
+            size: 1,
+            messages: 1,
+        },
+        repeats: (500, 2_500),
+        instructions_max: 358_000,
+    },
+    Budget {
+        what: "a compressed message, for each further member of the room",
+        play: Play::Deflate,
+        cost: Cost::PerSize {
+            small: 100,
+            large: 400,
+        },
+        repeats: (100, 600),
+        instructions_max: 198,
+    },
+    Budget {
+        what: "a message in a relay of two, from socket to socket",
+        play: Play::Relay,
+        cost: Cost::PerMessage {
+            size: 2,
+            messages: 1,
+        },
+        repeats: (500, 2_500),
+        instructions_max: 5_040,
+    },
+    Budget {
+        what: "a message, for each further member of the relay",
+        play: Play::Relay,
+        cost: Cost::PerSize {
+            small: 100,
+            large: 400,
+        },
+        repeats: (100, 600),
+        instructions_max: 208,
+    },
+    Budget {
+        what: "an echo of 128 B, from socket to socket",
+        play: Play::Echo,
+        cost: Cost::PerMessage {
+            size: 1,
+            messages: 1,
+        },
+        repeats: (1_000, 6_000),
+        instructions_max: 2_680,
+    },
+    Budget {
+        what: "a ping and its pong",
+        play: Play::Ping,
+        cost: Cost::PerSize {
+            small: 100,
+            large: 400,
+        },
+        repeats: (20, 120),
+        instructions_max: 2_850,
+    },
+    Budget {
+        what: "a member that takes nothing for 16 messages, and then all of them",
+        play: Play::Resume,
+        cost: Cost::PerSize {
+            small: 100,
+            large: 400,
+        },
+        repeats: (20, 120),
+        instructions_max: 6_290,
     },
 ];

@@ -11,7 +11,7 @@ use roomcast::slots::Slot;
 use roomcast::ws::{Input, Opcode, Protocol, Rules, frame};
 use roomcast_benches::feed::Feed;
 use roomcast_benches::frames::{ascii, masked, message_command};
-use roomcast_benches::shard::Shard;
+use roomcast_benches::shard::{Shard, Way};
 
 /// A part of a message's way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +28,36 @@ pub enum Play {
     Append,
     /// Takes a message through a shard to a room of so many members, who all take it at once.
     FanOut,
+    /// The same, compressed for each of them.
+    Deflate,
+    /// The same in a relay.
+    Relay,
+    /// Takes a message through a shard and back, on one of so many connections.
+    Echo,
+    /// Pings so many members, who answer.
+    Ping,
+    /// Lets so many members, less one, take nothing while 16 messages come, and then all of them.
+    Resume,
 }
 
-const PLAYS: [(Play, &str); 6] = [
+const PLAYS: [(Play, &str); 11] = [
     (Play::Decode, "decode"),
     (Play::Parse, "parse"),
     (Play::Number, "number"),
     (Play::Encode, "encode"),
     (Play::Append, "append"),
     (Play::FanOut, "fan-out"),
+    (Play::Deflate, "deflate"),
+    (Play::Relay, "relay"),
+    (Play::Echo, "echo"),
+    (Play::Ping, "ping"),
+    (Play::Resume, "resume"),
 ];
+
+/// Length of what is sent through a shard.
+const MESSAGE_BYTES: usize = 128;
+/// Messages that members miss while they take nothing.
+const MISSED_COUNT: usize = 16;
 
 impl Play {
     pub fn parse(name: &str) -> Option<Play> {
@@ -57,9 +77,18 @@ impl Play {
             Play::Number => number(size, repeats),
             Play::Encode => encode(size, repeats),
             Play::Append => append(size, repeats),
-            Play::FanOut => Shard::new(size, 128).messages(repeats),
+            Play::FanOut => shard(Way::Chat, size).messages(repeats),
+            Play::Deflate => shard(Way::Deflate, size).messages(repeats),
+            Play::Relay => shard(Way::Raw, size).messages(repeats),
+            Play::Echo => shard(Way::Echo, size).messages(repeats),
+            Play::Ping => shard(Way::Chat, size).pings(repeats),
+            Play::Resume => shard(Way::Chat, size).stalls(repeats, MISSED_COUNT),
         }
     }
+}
+
+fn shard(way: Way, member_count: usize) -> Shard {
+    Shard::new(way, member_count, MESSAGE_BYTES)
 }
 
 fn decode(text_bytes: usize, repeats: usize) {
