@@ -14,7 +14,8 @@ use crate::server::{Choice, Running, Setting, Storage};
 /// What all measurements have in common.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
-    /// Server to start: see above. Repeatable. Default: the roomcast beside this program.
+    /// Server to start: see above. Repeatable. Default: the roomcast beside this program. `compare` takes all peers of this
+    /// machine as well, unless any server but a program is named.
     #[arg(long, value_name = "PATH")]
     server: Vec<String>,
     /// Room of one more server, which runs already, as ws://127.0.0.1:9001/chat. Loopback only.
@@ -106,8 +107,22 @@ struct Url {
 impl Common {
     /// The servers to compare, each with each of the endpoints that it has.
     pub fn contestants(&self, endpoints: &[Endpoint]) -> Vec<Contestant> {
+        let mut choices = self.named();
+        if choices.is_empty() && self.url.is_none() {
+            choices.push(roomcast_beside());
+        }
+        self.contestants_among(choices, endpoints)
+    }
+
+    /// The same of these servers, and of the one that runs already.
+    pub fn contestants_among(
+        &self,
+        choices: Vec<Choice>,
+        endpoints: &[Endpoint],
+    ) -> Vec<Contestant> {
         let mut contestants: Vec<Contestant> = Vec::new();
-        for choice in self.choices() {
+        let running = self.running().map(Choice::Running);
+        for choice in choices.into_iter().chain(running) {
             for endpoint in endpoints {
                 for is_tls in [false, true] {
                     let contestant = Contestant {
@@ -125,22 +140,13 @@ impl Common {
         contestants
     }
 
-    /// Whether any server was named.
-    pub fn names_servers(&self) -> bool {
-        !self.server.is_empty()
-    }
-
-    fn choices(&self) -> Vec<Choice> {
-        let mut choices: Vec<Choice> = self.server.iter().map(|name| Choice::named(name)).collect();
-        if choices.is_empty() && self.url.is_none() {
-            choices.push(roomcast_beside());
-        }
-        choices.extend(self.running().map(Choice::Running));
-        choices
+    /// The servers that were named.
+    pub fn named(&self) -> Vec<Choice> {
+        self.server.iter().map(|name| Choice::named(name)).collect()
     }
 
     /// The server that runs already.
-    pub fn running(&self) -> Option<Running> {
+    fn running(&self) -> Option<Running> {
         let (url, pid) = (self.url.as_ref()?, self.pid?);
         let room = Room {
             dialect: self.publish.clone().unwrap_or(Dialect::Bare),

@@ -152,31 +152,29 @@ impl Step {
     }
 }
 
-/// The servers: those that were named, or roomcast and every peer that this machine has.
+/// The servers: those that were named. Where only programs were, they take part beside roomcast and every peer that this
+/// machine has.
 fn contestants(compare: &Compare) -> Vec<Contestant> {
+    let named = compare.common.named();
+    let is_program = |choice: &Choice| matches!(choice, Choice::Program(_));
+    let choices = if named.iter().all(is_program) {
+        let peers = Peer::value_variants().iter().filter(|peer| peer.is_there());
+        std::iter::once(roomcast_beside())
+            .chain(peers.map(|peer| Choice::Peer(*peer)))
+            .chain(named)
+            .collect()
+    } else {
+        named
+    };
     let endpoints = [Endpoint::Ws, Endpoint::Raw];
-    let common = &compare.common;
-    if common.names_servers() {
-        return common.contestants(&endpoints);
-    }
-    let peers = Peer::value_variants().iter().filter(|peer| peer.is_there());
-    let choices = std::iter::once(roomcast_beside())
-        .chain(peers.map(|peer| Choice::Peer(*peer)))
-        .chain(common.running().map(Choice::Running));
-    let mut contestants: Vec<Contestant> = Vec::new();
-    for choice in choices {
-        for endpoint in endpoints {
-            let contestant = Contestant {
-                room: choice.room(endpoint),
-                choice: choice.clone(),
-                is_tls: false,
-            };
-            if !contestants.contains(&contestant) {
-                contestants.push(contestant);
-            }
-        }
-    }
-    contestants
+    compare.common.contestants_among(choices, &endpoints)
+}
+
+/// What the programs that take part are called.
+fn programs(compare: &Compare) -> Vec<String> {
+    let programs = compare.common.named().into_iter();
+    let programs = programs.filter(|choice| matches!(choice, Choice::Program(_)));
+    programs.map(|choice| choice.name()).collect()
 }
 
 /// The rows that were asked for, and who takes part in each of them.
@@ -212,7 +210,10 @@ fn plan(compare: &Compare, contestants: &[Contestant]) -> (Vec<Measured>, Vec<St
 fn write(compare: &Compare, measured: &[Measured]) -> io::Result<()> {
     let out: &Path = &compare.out;
     let command = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
-    fs::write(out.join("report.md"), markdown::page(&command, measured))?;
+    fs::write(
+        out.join("report.md"),
+        markdown::page(&command, &programs(compare), measured),
+    )?;
     let json = format!("{:#}\n", json(&command, measured));
     fs::write(out.join("report.json"), json)?;
     for (name, chart) in charts::all(measured)? {
@@ -244,6 +245,37 @@ mod tests {
         {
             Command::Compare(compare) => compare,
             other => panic!("{other:?}"),
+        }
+    }
+
+    fn names(compare: &Compare) -> Vec<String> {
+        contestants(compare).iter().map(Contestant::name).collect()
+    }
+
+    #[test]
+    fn a_program_takes_part_beside_all_others_by_its_file_name() {
+        let everybody = names(&compare(""));
+        assert_eq!(everybody[..3], ["roomcast ws", "roomcast raw", "bare"]);
+        let with_program = compare("--server program:/opt/uws/uWebSockets");
+        let (last, others) = names(&with_program)
+            .split_last()
+            .map(|(last, others)| (last.clone(), others.to_vec()))
+            .unwrap();
+        assert_eq!((last.as_str(), others), ("uWebSockets", everybody));
+        assert_eq!(programs(&with_program), ["uWebSockets"]);
+        let some = compare("--server bare --server program:/opt/uws/uWebSockets");
+        assert_eq!(names(&some), ["bare", "uWebSockets"]);
+    }
+
+    #[test]
+    fn a_program_is_in_every_row_that_peers_are_in() {
+        let compare = compare("--server bare --server program:/opt/uws/uWebSockets");
+        for row in rows::all() {
+            let takes: Vec<bool> = contestants(&compare)
+                .iter()
+                .map(|one| row.takes(one))
+                .collect();
+            assert_eq!(takes[0], takes[1], "{}", row.name);
         }
     }
 
