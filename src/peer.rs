@@ -372,9 +372,9 @@ pub struct Peer<S> {
     pub marks: Marks,
 }
 
-// With the index of its slot, a socket of 8 bytes, and what the hub knows of it, an idle connection stays within 96.
+// With the index of its slot, a socket of 16 bytes, and what the hub knows of it, an idle connection stays within 96.
 const _: () =
-    assert!(size_of::<(u32, Peer<[u32; 2]>)>() + size_of::<Option<crate::hub::Client>>() <= 96);
+    assert!(size_of::<(u32, Peer<[u64; 2]>)>() + size_of::<Option<crate::hub::Client>>() <= 96);
 
 impl<S> Peer<S> {
     /// A connection that was just accepted.

@@ -1,8 +1,9 @@
 //! The shell around the engine: threads, sockets, the clock and signals.
 //!
-//! [`Server`] binds the address, gives each shard a poll and a listening socket of its own, and a thread: the first one
-//! that of its caller, so that a process of one shard can do with one thread. The turn of a shard (`shard`) reads top to bottom; what it needs stands beside it: tokens, listening sockets
-//! and when to accept from them, transports, mail between shards (`mailbox`), and what all shards share (`process`).
+//! [`Server`] binds the address, and gives each shard a poll, a listening socket and a thread: the first one that of its
+//! caller, so that a process of one shard can do with one thread. The turn of a shard (`shard`) reads top to bottom;
+//! what it needs stands beside it: tokens, listening sockets and when to accept from them, transports, mail between
+//! shards (`mailbox`), and what all shards share (`process`).
 //! Nothing in here knows HTTP, WebSocket or rooms.
 
 mod accepting;

@@ -38,6 +38,10 @@ pub struct Common {
     pub tls: Option<Tls>,
 }
 
+// What an idle connection is reckoned with. In debug builds mio adds what it checks.
+#[cfg(not(debug_assertions))]
+const _: () = assert!(size_of::<Transport>() <= 16);
+
 impl Common {
     /// A turn begins.
     pub fn begin(&mut self) {

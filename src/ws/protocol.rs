@@ -25,18 +25,24 @@ use crate::limits::{FRAGMENT_BYTES_MEAN_MIN, FRAGMENT_COUNT_MAX};
 /// ```
 #[derive(Debug, Default)]
 pub struct Protocol {
-    state: State,
+    /// Nothing between two messages: then a connection has 8 bytes of it.
+    kept: Option<Box<Kept>>,
 }
 
+/// What a connection is at that is not between two messages.
 #[derive(Debug, Default)]
-enum State {
-    /// Between two messages.
-    #[default]
-    Idle,
+struct Kept {
+    stage: Stage,
+    assembly: Assembly,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
     /// A frame is cut, or a message lacks fragments.
-    Assembling(Box<Assembly>),
+    #[default]
+    Assembling,
     /// The message of this opcode was assembled and handed out; its memory goes with the next call.
-    HandedOut(Box<Assembly>, Opcode),
+    HandedOut(Opcode),
     /// A close frame or a violation came: the rest is ignored (RFC 6455, 5.5.1 and 7.1.7).
     Closed,
 }
@@ -94,20 +100,20 @@ impl Protocol {
         input: &mut Input<'b>,
         rules: &Rules,
     ) -> Result<Option<Message<'a>>, Violation> {
-        if let State::HandedOut(..) = self.state {
+        if self.kept.is_some() {
             self.settle();
         }
-        if let State::Idle = self.state {
+        if self.kept.is_none() {
             match Whole::take(input, rules) {
                 Ok(Some(whole)) => {
                     if whole.opcode == Opcode::Close {
-                        self.state = State::Closed;
+                        self.close();
                     }
-                    return whole.message().inspect_err(|_| self.state = State::Closed);
+                    return whole.message().inspect_err(|_| self.close());
                 }
                 Ok(None) => {}
                 Err(violation) => {
-                    self.state = State::Closed;
+                    self.close();
                     return Err(violation);
                 }
             }
@@ -115,12 +121,19 @@ impl Protocol {
         self.next_assembled(input, rules)
     }
 
-    /// Heap bytes held for what is incomplete; 0 between messages.
+    /// Heap bytes held for what is incomplete; 0 between messages, and after the end.
     pub fn held_bytes(&self) -> usize {
-        match &self.state {
-            State::Idle | State::Closed => 0,
-            State::Assembling(assembly) | State::HandedOut(assembly, _) => assembly.held_bytes(),
-        }
+        let kept = self.kept.as_ref();
+        let kept = kept.filter(|kept| kept.stage != Stage::Closed);
+        kept.map_or(0, |kept| kept.assembly.held_bytes())
+    }
+
+    #[cold]
+    fn close(&mut self) {
+        self.kept = Some(Box::new(Kept {
+            stage: Stage::Closed,
+            assembly: Assembly::default(),
+        }));
     }
 
     fn next_assembled<'a, 'b: 'a>(
@@ -131,64 +144,68 @@ impl Protocol {
         if input.is_empty() {
             return Ok(None);
         }
-        // Any way out that doesn't say otherwise leaves the connection closed.
-        let mut assembly = match mem::replace(&mut self.state, State::Closed) {
-            State::Idle => Box::default(),
-            State::Assembling(assembly) | State::HandedOut(assembly, _) => assembly,
-            State::Closed => {
-                input.take(usize::MAX);
-                return Ok(None);
-            }
-        };
-        match assembly.advance(input, rules)? {
-            Step::Starved => {
-                self.state = State::Assembling(assembly);
-                Ok(None)
-            }
-            Step::Borrowed(Message::Close(close)) => Ok(Some(Message::Close(close))),
-            Step::Borrowed(message) => {
-                self.state = State::after(assembly);
+        let kept = self.kept.get_or_insert_default();
+        if kept.stage == Stage::Closed {
+            input.take(usize::MAX);
+            return Ok(None);
+        }
+        match kept.assembly.advance(input, rules) {
+            Ok(Step::Starved) => Ok(None),
+            Ok(Step::Borrowed(message)) => {
+                match message {
+                    Message::Close(_) => self.close(),
+                    Message::Text(_)
+                    | Message::Binary(_)
+                    | Message::Compressed(..)
+                    | Message::Ping(_)
+                    | Message::Pong(_) => self.go_on(),
+                }
                 Ok(Some(message))
             }
-            Step::Assembled(opcode) => {
-                self.state = State::HandedOut(assembly, opcode);
+            Ok(Step::Assembled(opcode)) => {
+                kept.stage = Stage::HandedOut(opcode);
                 self.handed_out()
+            }
+            Err(violation) => {
+                self.close();
+                Err(violation)
             }
         }
     }
 
-    fn handed_out(&self) -> Result<Option<Message<'_>>, Violation> {
-        match &self.state {
-            State::HandedOut(assembly, opcode) => assembly.message(*opcode).map(Some),
-            State::Idle | State::Assembling(_) | State::Closed => Ok(None),
+    fn handed_out(&mut self) -> Result<Option<Message<'_>>, Violation> {
+        match &self.kept {
+            Some(kept) => match kept.stage {
+                Stage::HandedOut(opcode) => kept.assembly.message(opcode).map(Some),
+                Stage::Assembling | Stage::Closed => Ok(None),
+            },
+            None => Ok(None),
         }
     }
 
     /// Lets go of a message that was handed out.
     #[cold]
     fn settle(&mut self) {
-        self.state = match mem::replace(&mut self.state, State::Closed) {
-            State::HandedOut(_, Opcode::Close) => State::Closed,
-            State::HandedOut(_, Opcode::Text | Opcode::Binary | Opcode::Continuation) => {
-                State::Idle
-            }
-            State::HandedOut(mut assembly, Opcode::Ping | Opcode::Pong) => {
-                assembly.forget_control();
-                State::after(assembly)
-            }
-            state @ (State::Idle | State::Assembling(_) | State::Closed) => state,
+        let Some(kept) = &mut self.kept else {
+            return;
         };
-    }
-}
-
-impl State {
-    /// The state after a control frame, which may stand alone or between fragments.
-    fn after(assembly: Box<Assembly>) -> State {
-        if assembly.has_message() {
-            State::Assembling(assembly)
-        } else {
-            State::Idle
+        match kept.stage {
+            Stage::HandedOut(Opcode::Close) => self.close(),
+            Stage::HandedOut(Opcode::Text | Opcode::Binary | Opcode::Continuation) => {
+                self.kept = None;
+            }
+            Stage::HandedOut(Opcode::Ping | Opcode::Pong) => {
+                kept.stage = Stage::Assembling;
+                kept.assembly.forget_control();
+                self.go_on();
+            }
+            Stage::Assembling | Stage::Closed => {}
         }
+    }
+
+    /// Behind a control frame, which may stand alone or between fragments.
+    fn go_on(&mut self) {
+        self.kept.take_if(|kept| !kept.assembly.has_message());
     }
 }
 
@@ -323,4 +340,4 @@ impl<'b> Input<'b> {
     }
 }
 
-const _: () = assert!(size_of::<Protocol>() <= 16);
+const _: () = assert!(size_of::<Protocol>() == 8);
