@@ -832,6 +832,7 @@ const TESTED: &[(&str, &str)] = &[
         "stalled_bytes_max",
         "memory::stalled_readers_hold_what_they_may",
     ),
+    ("PING_SILENCE_PERCENT", "keepalive::who_speaks_is_not_asked"),
     (
         "heartbeat_ms",
         "keepalive::silence_for_two_intervals_closes",
