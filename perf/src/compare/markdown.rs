@@ -114,6 +114,8 @@ fn cell(spread: &Spread, scale: f64, ratios: &[Option<f64>]) -> String {
     if ratios.iter().any(Option::is_some) {
         for ratio in ratios {
             let _ = match ratio {
+                // A hundredth is no ratio of two digits.
+                Some(ratio) if *ratio < 0.1 => write!(cell, " · {ratio:.4}×"),
                 Some(ratio) => write!(cell, " · {ratio:.2}×"),
                 None => write!(cell, " · –"),
             };
@@ -199,9 +201,9 @@ mod tests {
     #[test]
     fn a_program_is_what_others_are_compared_with_too() {
         let mut measured = measured();
-        measured.report.columns.push(column("uWebSockets", 4.0));
+        measured.report.columns.push(column("uWebSockets", 40.0));
         let page = page("compare", &["uWebSockets".into()], &[measured]);
-        let expected = "| 3.000 · 1.50× · 0.75× | 2.000 · – · 0.50× | 4.000 · 2.00× · – |";
+        let expected = "| 3.000 · 1.50× · 0.0750× | 2.000 · – · 0.0500× | 40.0 · 20.00× · – |";
         assert!(page.contains(expected), "{page}");
         assert!(page.contains("to the bare loop's median, then to that of uWebSockets. "));
     }

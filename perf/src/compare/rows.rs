@@ -288,10 +288,10 @@ impl Row {
         let core = cores.iter().filter(is_shared).min()?;
         let place = cores.iter().position(|other| other == core)?;
         Some(match self.is_pinned {
-            true => format!("core {core} is the generator's, and that of shard {place}"),
-            false => format!(
-                "core {core} is the generator's, and whichever thread's of the server comes there"
-            ),
+            true => format!("the generator's core {core} is that of shard {place} too"),
+            false => {
+                format!("the generator's core {core} is open to all threads of the server too")
+            }
         })
     }
 
@@ -363,8 +363,9 @@ mod tests {
             row.who_shares(&row.setting(setting.clone()))
         };
         assert_eq!(told("busy"), None);
-        let expected = "core 1 is the generator's, and that of shard 1";
+        let expected = "the generator's core 1 is that of shard 1 too";
         assert_eq!(told("busy-2-shards").as_deref(), Some(expected));
-        assert!(told("latency-2-shards").unwrap().contains("whichever"));
+        let expected = "the generator's core 1 is open to all threads of the server too";
+        assert_eq!(told("latency-2-shards").as_deref(), Some(expected));
     }
 }
