@@ -124,7 +124,7 @@ pub const BUDGETS: [Budget; 15] = [
             large: 400,
         },
         repeats: (100, 600),
-        instructions_max: 198,
+        instructions_max: 160,
     },
     Budget {
         what: "a message in a relay of two, from socket to socket",
@@ -134,7 +134,7 @@ pub const BUDGETS: [Budget; 15] = [
             messages: 1,
         },
         repeats: (500, 2_500),
-        instructions_max: 5_040,
+        instructions_max: 5_110,
     },
     Budget {
         what: "a message, for each further member of the relay",
@@ -144,7 +144,7 @@ pub const BUDGETS: [Budget; 15] = [
             large: 400,
         },
         repeats: (100, 600),
-        instructions_max: 208,
+        instructions_max: 204,
     },
     Budget {
         what: "an echo of 128 B, from socket to socket",
@@ -154,7 +154,7 @@ pub const BUDGETS: [Budget; 15] = [
             messages: 1,
         },
         repeats: (1_000, 6_000),
-        instructions_max: 2_680,
+        instructions_max: 2_460,
     },
     Budget {
         what: "a ping and its pong",
@@ -164,7 +164,7 @@ pub const BUDGETS: [Budget; 15] = [
             large: 400,
         },
         repeats: (20, 120),
-        instructions_max: 2_850,
+        instructions_max: 2_060,
     },
     Budget {
         what: "a member that takes nothing for 16 messages, and then all of them",
@@ -174,6 +174,6 @@ pub const BUDGETS: [Budget; 15] = [
             large: 400,
         },
         repeats: (20, 120),
-        instructions_max: 6_290,
+        instructions_max: 2_280,
     },
 ];

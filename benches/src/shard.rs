@@ -11,7 +11,7 @@ use roomcast::callers::{Caller, Seat, TurnedAway};
 use roomcast::engine::{Engine, Now, Place, Received, Sent, Settings, Site, Socket};
 use roomcast::hashing::HashKey;
 use roomcast::http::Endpoints;
-use roomcast::limits::Limits;
+use roomcast::limits::{Limits, PING_SILENCE_PERCENT};
 use roomcast::log::MemoryLog;
 use roomcast::slots::Slot;
 use roomcast::ws::Opcode;
@@ -203,10 +203,11 @@ impl Shard {
     pub fn pings(&mut self, count: usize) {
         let mut pong = Vec::new();
         encode_masked(&mut pong, true, false, Opcode::Pong, MASK, &[]);
-        let interval_ms = u64::from(Limits::default().heartbeat_ms);
+        let silence_percent = u64::from(100 + PING_SILENCE_PERCENT);
+        let silence_ms = u64::from(Limits::default().heartbeat_ms) * silence_percent / 100;
         self.sending(0, count * 2, |shard| {
             for _ in 0..count {
-                shard.pass(interval_ms);
+                shard.pass(silence_ms);
                 for (slot, line) in &shard.members {
                     line.to_read.borrow_mut().extend_from_slice(&pong);
                     shard.engine.ready(*slot, true, false, false);

@@ -22,12 +22,12 @@ pub struct Plan {
     pub settle: Duration,
     /// Time for which the CPU of the last step is measured.
     pub measure: Duration,
-    /// Whether system calls are counted afterwards, in half as much time.
+    /// Whether system calls are counted afterwards, in as much time.
     pub calls: bool,
 }
 
-/// roomcast's interval of pings, in milliseconds.
-pub const PING_MS: u32 = 25_000;
+/// How often roomcast pings those who say nothing, in milliseconds: after so long a silence.
+pub const PING_MS: u32 = 40_000;
 
 /// What the count of system calls is called.
 const CALLS: &str = "server_system_calls_per_ping_and_pong";
@@ -121,7 +121,7 @@ fn measure(
     if plan.calls {
         calls::count(CALLS, server, figures, || {
             let pings_total = crowd.pings_total();
-            crowd.rest(plan.measure / 2)?;
+            crowd.rest(plan.measure)?;
             Ok(crowd.pings_total() - pings_total)
         })?;
     }

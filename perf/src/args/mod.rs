@@ -151,10 +151,10 @@ pub struct Idle {
     /// Seconds after each step before memory is read.
     #[arg(long, value_name = "SECONDS", default_value_t = 7, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
     settle: u32,
-    /// Seconds for which idle CPU is measured; twice the ping interval by default.
-    #[arg(long, value_name = "SECONDS", default_value_t = 50, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
+    /// Seconds for which idle CPU is measured; the time in which roomcast pings everybody by default.
+    #[arg(long, value_name = "SECONDS", default_value_t = idle::PING_MS / 1000, value_parser = value_parser!(u32).range(limits::MEASURE_S))]
     seconds: u32,
-    /// Count system calls as well, in half as much time more. Takes `perf`.
+    /// Count system calls as well, in as much time more. Takes `perf`.
     #[arg(long)]
     calls: bool,
     /// Interval of the bare loop's pings, in milliseconds.
