@@ -15,6 +15,7 @@ sharded!(
     inboxes_survive_until_they_are_confirmed,
     a_reader_far_behind_gets_everything_in_order,
     history_pages_through_the_store,
+    history_says_what_is_before_memory,
     a_restored_backup_has_a_new_epoch,
     retention_trims_and_says_so,
     what_is_older_than_its_days_is_trimmed,
@@ -224,6 +225,38 @@ fn history_pages_through_the_store(shards: u16) {
     let (seqs, more) = page(r#","limit":500"#);
     assert!(more && seqs.last() == Some(&300), "it ends at 256 KiB");
     assert!((100..140).contains(&seqs.len()), "{}", seqs.len());
+}
+
+fn history_says_what_is_before_memory(shards: u16) {
+    let folder = Folder::new("boundary");
+    let server = folder.serve(shards);
+    let mut ann = server.client("ann");
+    ann.join("r");
+    for number in 0..10 {
+        ann.post("r", number);
+    }
+    stop(server);
+    // Memory begins behind what was there before.
+    let server = folder.serve(shards);
+    let mut bob = server.client("bob");
+    bob.join("r");
+    bob.post("r", "new");
+    let mut page = |bounds: &str| {
+        let text = format!(r#"{{"type":"history","room_id":"r"{bounds}}}"#);
+        bob.say_text(&text);
+        let page = bob.take("history");
+        let messages = page["messages"].as_array().expect("messages");
+        (seqs(messages), page["more"].as_bool().expect("a bool"))
+    };
+    assert_eq!(page(r#","limit":1"#), (vec![11], true));
+    assert_eq!(page(r#","limit":1,"before":12"#), (vec![11], true));
+    assert_eq!(page(r#","limit":1,"before":11"#), (vec![10], true));
+    assert_eq!(page(r#","limit":1,"after":10"#), (vec![11], false));
+    assert_eq!(page(r#","limit":1,"after":9"#), (vec![10], true));
+    assert_eq!(
+        page(r#","limit":11"#),
+        ((1..=11).collect::<Vec<_>>(), false)
+    );
 }
 
 fn a_restored_backup_has_a_new_epoch(shards: u16) {

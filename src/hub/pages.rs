@@ -59,7 +59,11 @@ impl Hub {
             self.ask_page(index, span, page.count.max(1), purpose);
             return;
         }
-        let (first, last, more) = window(&room.tail, page);
+        let gone = match room.home() {
+            Some(home) if home.is_kept => home.trimmed,
+            Some(_) | None => room.tail.seq_before(),
+        };
+        let (first, last, more) = window(&room.tail, gone, page);
         let epoch = epoch_text(room.epoch);
         let history = event::History {
             target: &target,
@@ -129,9 +133,9 @@ fn stored(tail: &Tail, home: &Home, page: Page) -> Option<Span> {
 }
 
 /// The first and last `seq_id` of a page (empty where the last is before the first), and whether the log goes on in
-/// the direction paged.
-fn window(tail: &Tail, page: Page) -> (u64, u64, bool) {
-    let kept = tail.seq_before() + 1;
+/// the direction paged. Messages up to `gone` are not kept any more, neither here nor by the log service.
+fn window(tail: &Tail, gone: u64, page: Page) -> (u64, u64, bool) {
+    let kept = tail.seq_before().max(gone) + 1;
     let count = (page.count as u64).max(1);
     match (page.after, page.before) {
         (Some(after), before) => {
@@ -148,7 +152,7 @@ fn window(tail: &Tail, page: Page) -> (u64, u64, bool) {
                 .min(tail.seq());
             let first = last.saturating_sub(count - 1).max(kept);
             let first = backward(tail, first, last);
-            (first, last, first > kept && last >= first)
+            (first, last, first > gone + 1 && last >= first)
         }
     }
 }
@@ -206,6 +210,7 @@ mod tests {
         let page = |before, after, count| {
             window(
                 &tail,
+                10,
                 Page {
                     before,
                     after,
@@ -231,11 +236,41 @@ mod tests {
     }
 
     #[test]
+    fn what_the_log_service_keeps_before_memory_is_more_and_what_it_let_go_of_is_not() {
+        let tail = tail(100);
+        let page = |gone, before, after, count| {
+            let page = Page {
+                before,
+                after,
+                count,
+            };
+            window(&tail, gone, page)
+        };
+        // The page begins where memory does.
+        assert_eq!(page(9, None, None, 10), (11, 20, true));
+        assert_eq!(page(9, Some(12), None, 1), (11, 11, true));
+        assert_eq!(page(10, None, None, 10), (11, 20, false));
+        // Memory has more than is kept.
+        assert_eq!(page(15, None, None, 10), (16, 20, false));
+        assert_eq!(page(15, None, None, 4), (17, 20, true));
+        assert_eq!(page(15, None, Some(0), 3), (16, 18, true));
+        assert_eq!(page(15, Some(18), Some(0), 5), (16, 17, false));
+        for (first, last, more) in [
+            page(15, Some(16), None, 3),
+            page(20, None, None, 3),
+            page(20, None, Some(0), 3),
+        ] {
+            assert!(first > last && !more, "{first} {last} {more}");
+        }
+    }
+
+    #[test]
     fn a_page_ends_at_its_bytes_but_holds_one_message() {
         let big = tail(HISTORY_BYTES_MAX / 2 - 1);
         assert_eq!(
             window(
                 &big,
+                10,
                 Page {
                     before: None,
                     after: None,
@@ -247,6 +282,7 @@ mod tests {
         assert_eq!(
             window(
                 &big,
+                10,
                 Page {
                     before: None,
                     after: Some(12),
@@ -259,6 +295,7 @@ mod tests {
         assert_eq!(
             window(
                 &huge,
+                10,
                 Page {
                     before: None,
                     after: None,

@@ -1,6 +1,7 @@
 //! One connection of the chat protocol, as its client may understand it.
 
 use super::logs::{Gone, Logs};
+use super::pages::Page;
 use super::reader::Reader;
 use super::{Asked, Conn, Excuses, Since};
 use crate::told::{Log, Message, Position, Told};
@@ -15,7 +16,7 @@ struct Open {
     expects_member: bool,
     /// Messages of the log that were known to be deleted.
     gone: Gone,
-    /// Of the newest page of a log: where the log was seen to stand.
+    /// Of a page of a log: where the log was seen to stand.
     stood: Option<Position>,
 }
 
@@ -172,15 +173,9 @@ impl Chat {
         });
     }
 
-    /// Where the log whose newest page is asked for was seen to stand.
+    /// Where the log of which a page is asked for was seen to stand.
     fn stood(&self, asked: &Asked, logs: &Logs) -> Option<Position> {
-        let Asked::History {
-            of,
-            before: None,
-            after: None,
-            ..
-        } = asked
-        else {
+        let Asked::History { of, .. } = asked else {
             return None;
         };
         let epoch = match of {
@@ -466,8 +461,8 @@ impl Chat {
             of,
             epoch,
             messages,
+            more,
             id,
-            ..
         } = told
         else {
             return Ok(());
@@ -486,20 +481,18 @@ impl Chat {
         else {
             return Ok(());
         };
-        let seqs = || messages.iter().map(|message| message.seq);
-        let is_page = seqs().zip(seqs().skip(1)).all(|(a, b)| a + 1 == b)
-            && seqs().all(|seq| before.is_none_or(|before| seq < before))
-            && seqs().all(|seq| after.is_none_or(|after| seq > after))
-            && messages.len() <= limit.unwrap_or(50);
-        if !is_page {
-            return Err(format!(
-                "not the page before {before:?} and after {after:?}"
-            ));
-        }
-        if let Some(stood) = stood.filter(|stood| stood.epoch == *epoch) {
-            let last = seqs().next_back().unwrap_or(0);
-            logs.paged(self.conn, of, stood, last);
-        }
+        let page = Page {
+            conn: self.conn,
+            log: of,
+            epoch,
+            before,
+            after,
+            limit,
+            stood,
+            messages,
+            more: *more,
+        };
+        page.judge(logs)?;
         for message in messages {
             let log = self.log_of(message)?;
             if log != *of {

@@ -6,12 +6,14 @@
 //! | `logs` | within one log a number means one message, and an `id` one number, for everyone and for ever |
 //! | `reader` | one connection gets a log's messages one after the other, each once, or is told what it does not get |
 //! | `chat` | every command gets its one answer, and nobody gets what is not theirs |
+//! | `pages` | a page is the one that was asked for, and says truly whether there are more |
 //! | `kept` | what anyone has seen, or has an `ack` for, is on the disk once, under its number |
 //! | `relay` | a relay's frames come to all others in one order, as they are |
 
 mod chat;
 mod kept;
 mod logs;
+mod pages;
 mod reader;
 mod relay;
 #[cfg(test)]

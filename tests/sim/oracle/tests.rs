@@ -235,6 +235,33 @@ fn an_answer_that_never_comes_is_seen() {
 }
 
 #[test]
+fn a_page_that_is_wrong_about_more_is_seen() {
+    refused_as(|trace, _, event| {
+        let Event::Told {
+            told:
+                Told::History {
+                    id, messages, more, ..
+                },
+            ..
+        } = event
+        else {
+            return false;
+        };
+        *more = !*more;
+        let is_backwards = |event: &Event| match event {
+            Event::Asked {
+                id: other,
+                asked: Asked::History { after: None, .. },
+                ..
+            } => other == id,
+            _ => false,
+        };
+        // Of a page forwards it is not known whether more had come by then.
+        messages.is_empty() || trace.iter().any(is_backwards)
+    });
+}
+
+#[test]
 fn a_signal_that_comes_back_is_seen() {
     refused_as(|trace, _, event| {
         let Event::Told {
