@@ -92,7 +92,7 @@ counters! {
     Counter raw_frames_total;
     /// Signals relayed.
     Counter signals_total;
-    /// Passing frames dropped over a room's budget.
+    /// Passing frames dropped over a room's budget, or because too much waited until it was open.
     Counter passing_dropped_total;
     /// Commands refused because the user may not give them.
     Counter forbidden_total;
@@ -136,6 +136,8 @@ counters! {
     Counter mail_full_total;
     /// Times a peer was not read because too much of its room waited for the fan-out.
     Counter room_backlog_full_total;
+    /// Commands refused, and copies of private messages put off, because too much waited until their log was open.
+    Counter parked_full_total;
     /// Times a peer was not read because too much of all connections was not kept yet.
     Counter log_full_total;
     /// Segments dropped because all logs together were over their bound.

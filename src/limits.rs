@@ -239,6 +239,10 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const UNCOMMITTED_BYTES_PER_CONNECTION_MAX: usize = 1024 * 1024;
 /// What a message counts in that at least, in bytes, so that the answers to many short ones are bounded too.
 pub const UNCOMMITTED_BYTES_UNIT: usize = 4 * 1024;
+/// Mail that waits on one shard until the logs that it is for are open, in bytes, over which more is refused.
+pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The same for one log.
+pub const PARKED_BYTES_PER_LOG_MAX: usize = 4 * 1024 * 1024;
 /// How long the disk may stand still before sends are refused, in milliseconds.
 pub const STORE_STALL_MS: u32 = 5_000;
 /// Pause before something is tried again that the disk refused, in milliseconds.
@@ -385,6 +389,10 @@ const _: () = {
     // Beside the longest start of a record there is room to read on, and a whole record fits (RFC 5246, 6.2.3).
     assert!(TLS_PARTIAL_BYTES_MAX < READ_BYTES);
     assert!(TLS_PARTIAL_BYTES_MAX >= TLS_RECORD_BYTES_MAX + 2048 + 5);
+    assert!(PARKED_BYTES_PER_LOG_MAX <= PARKED_BYTES_MAX);
+    // Senders are held back first, and signals pass only while little waits.
+    assert!(PASSING_BYTES_MAX < ROOM_BACKLOG_BYTES_MAX);
+    assert!(ROOM_BACKLOG_BYTES_MAX < PARKED_BYTES_PER_LOG_MAX);
     assert!(CREDIT_BYTES <= MAIL_BYTES_MAX as u64);
     assert!(HISTORY_COUNT_DEFAULT <= HISTORY_COUNT_MAX);
     assert!(SESSION_BYTES_MIN < SESSION_BYTES_MAX);

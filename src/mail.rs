@@ -270,6 +270,8 @@ pub enum Mail {
         room: Key,
         /// Its user; empty in a relay.
         user: Arc<str>,
+        /// Which join of the shard it takes back, where that is not answered yet.
+        join: Option<u64>,
         /// Who wants the answer; `None` where it has gone.
         to: Option<Slot>,
         /// The command's `id`.

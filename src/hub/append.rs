@@ -11,7 +11,7 @@ use crate::log::{
 };
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
-use crate::room::{Connection, Home, Key, Kind, Opening, Room, Space};
+use crate::room::{Connection, Home, Key, Kind, Room, Space};
 use crate::slots::Slot;
 use crate::timers::ticks;
 use crate::ws::{Opcode, frame};
@@ -76,14 +76,14 @@ impl Hub {
         home.trimmed = opened.trimmed;
         home.confirmed = opened.confirmed;
         home.opened = opened;
-        let opening = std::mem::replace(&mut home.opening, Opening::Open);
+        let parked = self.unpark(log.index);
         if key.space == Space::Inbox {
             self.trust_inbox(&key.name);
             // Before the mail that waited: a signal among it is for who follows already.
             self.open_inbox(log.index);
         }
-        if let Opening::Asked(parked) = opening {
-            for (from, mail) in parked {
+        if let Some(parked) = parked {
+            for (from, mail) in parked.into_mail() {
                 self.deliver(from, mail);
                 // The answers to this one come before those to the next.
                 self.settle();

@@ -2,7 +2,8 @@
 
 use super::clients::member;
 use super::{Hub, Identity};
-use crate::room::{Encoding, Link, Membership, Progress, Room, Space, Tail};
+use crate::limits::{PARKED_BYTES_MAX, PARKED_BYTES_PER_LOG_MAX};
+use crate::room::{Encoding, Home, Link, Membership, Progress, Room, Space, Tail};
 use crate::users::NOBODY;
 
 impl Hub {
@@ -31,6 +32,21 @@ impl Hub {
                 "logs hold {held} bytes, {} are counted",
                 self.log_bytes
             ));
+        }
+        let homes = || self.rooms.iter().filter_map(|(_, room)| room.home());
+        let parked: usize = homes().map(Home::parked_bytes).sum();
+        if parked != self.parked_bytes {
+            return Err(format!(
+                "{parked} bytes wait for logs, {} are counted",
+                self.parked_bytes
+            ));
+        }
+        // A leave may wait for each join, and the last piece of mail may be a long one.
+        let bound = |bytes_max: usize| 2 * bytes_max + self.limits.message_bytes_max + 1024;
+        let most = homes().map(Home::parked_bytes).max().unwrap_or(0);
+        let is_over = most > bound(PARKED_BYTES_PER_LOG_MAX) || parked > bound(PARKED_BYTES_MAX);
+        if self.durable && is_over {
+            return Err(format!("{parked} bytes wait for logs, {most} for one"));
         }
         let kept: usize = tails().map(Tail::kept_bytes).sum();
         let kept_max = self.limits.stalled_bytes_max + self.limits.message_bytes_max + 1024;

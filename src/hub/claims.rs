@@ -141,7 +141,7 @@ impl Hub {
         }
     }
 
-    fn refuse_claim(&mut self, mail: Mail, code: Code) {
+    pub(super) fn refuse_claim(&mut self, mail: Mail, code: Code) {
         let Mail::Claim { name, from, id, .. } = mail else {
             return;
         };

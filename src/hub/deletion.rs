@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Why a message is not deleted.
-type Refused = (Code, &'static str);
+pub(super) type Refused = (Code, &'static str);
 
 const MISSING: Refused = (Code::BadField, "`seq_id` is not the number of a message");
 const DELETED: Refused = (Code::BadField, "this message is deleted already");
@@ -210,7 +210,12 @@ impl Hub {
         }
     }
 
-    fn refuse_deletion(&mut self, key: &Key, deletion: &Deletion, (code, text): Refused) {
+    pub(super) fn refuse_deletion(
+        &mut self,
+        key: &Key,
+        deletion: &Deletion,
+        (code, text): Refused,
+    ) {
         let Asked { from, id } = &deletion.asked;
         let refusal = Refusal {
             code,

@@ -346,9 +346,11 @@ impl Hub {
         };
         let key = room.key.clone();
         let user = shared(self.user_name(peer).unwrap_or_default());
+        let join = room.members.get(link.member as usize);
         let leave = Mail::Leave {
             room: key.clone(),
             user,
+            join: join.and_then(Membership::joining_number),
             to,
             id: id.map(Box::from),
         };
@@ -408,13 +410,19 @@ impl Hub {
     /// At the home: a connection of `from` has left.
     pub(super) fn leave_home(
         &mut self,
-        from: u16,
+        (from, join): (u16, Option<u64>),
         key: &Key,
         user: &str,
         to: Option<Slot>,
         id: Option<&str>,
     ) {
-        let Some(index) = self.find(key) else {
+        let is_refused = |room: &Room| {
+            let home = room.home().zip(join);
+            home.is_some_and(|(home, number)| home.refused_joins.has(from, number))
+        };
+        let index = self.find(key);
+        let index = index.filter(|index| !self.rooms.at(*index).is_some_and(is_refused));
+        let Some(index) = index else {
             // The join before it was refused.
             if let Some(slot) = to {
                 self.refuse_leave(Connection { shard: from, slot }, key, id);
@@ -452,7 +460,7 @@ impl Hub {
         self.drop_if_idle(index);
     }
 
-    fn refuse_leave(&mut self, to: Connection, key: &Key, id: Option<&str>) {
+    pub(super) fn refuse_leave(&mut self, to: Connection, key: &Key, id: Option<&str>) {
         let refusal = Refusal {
             code: Code::NotJoined,
             message: "join the room first".into(),

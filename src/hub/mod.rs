@@ -21,6 +21,7 @@
 //! | `moderation` | kicks, mutes and bans |
 //! | `presence` | who is there, and telling it |
 //! | `pages` | history and members, at the home |
+//! | `parking` | what waits for a log that is not open yet |
 //! | `replica` | frames between a home and its replicas |
 //! | `upkeep` | timers, memory, rooms that nobody needs |
 //! | `audit` | what holds between two turns, for the simulator |
@@ -39,6 +40,7 @@ mod join;
 mod moderation;
 mod overview;
 mod pages;
+mod parking;
 mod payers;
 mod permits;
 mod post;
@@ -158,6 +160,8 @@ pub struct Hub {
     /// Who pays for a room that the next join has made.
     payer: Option<IpAddr>,
     log_bytes: usize,
+    /// What waits for logs that are not open yet, in bytes.
+    parked_bytes: usize,
     /// Joins that connections of this shard have asked for.
     join_count: u64,
     hour: u16,
@@ -216,6 +220,7 @@ impl Hub {
             payers: Payers::new(hash_key),
             payer: None,
             log_bytes: 0,
+            parked_bytes: 0,
             join_count: 0,
             hour: upkeep::FIRST_HOUR,
             deflater: FrameDeflater::default(),

@@ -345,7 +345,7 @@ impl Hub {
         self.reply(self.find(room), asked.from, RESERVE, |out| done.encode(out));
     }
 
-    fn refuse_order(
+    pub(super) fn refuse_order(
         &mut self,
         room: &Key,
         asked: &Asked,

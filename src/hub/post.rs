@@ -1,10 +1,10 @@
-//! Mail between the shards: whose it is, what waits for a room that is not open yet, and who is told.
+//! Mail between the shards: whose it is, and who is told.
 
 use super::Hub;
 use crate::hashing::HashKey;
 use crate::limits::MAIL_BYTES_MAX;
 use crate::mail::Mail;
-use crate::room::{Key, Opening, Room, Space};
+use crate::room::{Key, Space};
 
 /// Mail of one turn for one shard.
 #[derive(Debug, Default)]
@@ -72,40 +72,6 @@ impl Hub {
         }
     }
 
-    /// Sets mail aside for a room whose log is not open yet. Gives back what need not wait.
-    fn park(&mut self, from: u16, mail: Mail) -> Option<Mail> {
-        let room = match &mail {
-            // It must not overtake a claim that waits there.
-            Mail::Gone { name } => self.rooms.find(Space::Inbox, name, self.hash_key),
-            mail => mail.home_room().and_then(|key| self.find(key)),
-        };
-        match room {
-            Some(index) => self.park_in(index, from, mail),
-            None => Some(mail),
-        }
-    }
-
-    pub(super) fn park_in(&mut self, index: u32, from: u16, mail: Mail) -> Option<Mail> {
-        match self
-            .rooms
-            .at_mut(index)
-            .and_then(Room::home_mut)
-            .map(|home| &mut home.opening)
-        {
-            Some(Opening::Asked(parked)) => {
-                parked.push((from, mail));
-                None
-            }
-            Some(Opening::Open) | None => Some(mail),
-        }
-    }
-
-    /// Sets mail aside for a room that it has made just now. It keeps its place before the mail behind it.
-    pub(super) fn set_aside(&mut self, mail: Mail) {
-        let rest = self.park(self.place.shard, mail);
-        debug_assert!(rest.is_none(), "the room is not open yet");
-    }
-
     fn apply(&mut self, from: u16, mail: Mail) {
         match mail {
             Mail::Claim { .. } => self.claim(mail),
@@ -124,9 +90,13 @@ impl Hub {
                 number,
                 id,
             } => self.joined(&room, to, outcome, number, id.as_deref()),
-            Mail::Leave { room, user, to, id } => {
-                self.leave_home(from, &room, &user, to, id.as_deref());
-            }
+            Mail::Leave {
+                room,
+                user,
+                join,
+                to,
+                id,
+            } => self.leave_home((from, join), &room, &user, to, id.as_deref()),
             Mail::Publish {
                 room,
                 from,

@@ -289,7 +289,14 @@ impl Hub {
             return self.is_mail_full(home);
         }
         let index = self.rooms.find(space, name, self.hash_key);
-        index.is_some_and(|index| self.is_room_behind(index))
+        index.is_some_and(|index| self.may_catch_up(index) && self.is_room_behind(index))
+    }
+
+    /// Whether waiting helps: not where a log cannot be opened now. What finds no room there is refused.
+    fn may_catch_up(&self, index: u32) -> bool {
+        let home = self.rooms.at(index).and_then(Room::home);
+        let is_stuck = home.is_some_and(|home| home.ask_again.is_some()) || self.is_stalled();
+        !(is_stuck && self.is_opening(index))
     }
 
     /// The same for the relay that a connection is in.
@@ -422,8 +429,9 @@ fn refusal<'a>(
 
 /// Whether a room has more on its way than its fan-out shall hold.
 fn is_behind(room: &Room) -> bool {
-    let submitted = room.home().map_or(0, |home| home.submitted_bytes);
-    (room.tail.head() - room.released) as usize + submitted > ROOM_BACKLOG_BYTES_MAX
+    let home = room.home();
+    let waiting = home.map_or(0, |home| home.submitted_bytes + home.parked_bytes());
+    (room.tail.head() - room.released) as usize + waiting > ROOM_BACKLOG_BYTES_MAX
 }
 
 /// About what a message adds to a log, in bytes.

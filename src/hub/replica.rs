@@ -8,7 +8,9 @@ use super::{Hub, shared};
 use crate::limits::{CREDIT_BYTES, SHARED_BYTES_MAX};
 use crate::log::{Note, Request};
 use crate::mail::{Mail, Sync};
-use crate::room::{Batch, Fan, Home, Key, Membership, Opening, Role, Room, Space, Step, Tail};
+use crate::room::{
+    Batch, Fan, Home, Key, Membership, Opening, Parked, Role, Room, Space, Step, Tail,
+};
 use crate::slots::Slot;
 use crate::users::NOBODY;
 use std::sync::Arc;
@@ -303,7 +305,7 @@ impl Hub {
     /// The home's part of a room that is made now.
     pub(super) fn new_home(&self, space: Space, is_kept: bool) -> Role {
         let opening = match space {
-            Space::Chat | Space::Inbox => Opening::Asked(Vec::new()),
+            Space::Chat | Space::Inbox => Opening::Asked(Parked::default()),
             Space::Raw => Opening::Open,
         };
         Role::Home(Box::new(Home::new(opening, is_kept, self.hash_key)))

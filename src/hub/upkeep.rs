@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::limits::{BURST_MS, KEPT_HOLD_MS};
 use crate::log::{Head, Request};
-use crate::room::{Home, Membership, Opening, Progress, Space};
+use crate::room::{Home, Membership, Parked, Progress, Space};
 use crate::slots::Slot;
 use crate::timers::{Tick, ticks};
 use crate::users::Claim;
@@ -134,21 +134,20 @@ impl Hub {
             }
         }
         let log = self.rooms.slot_at(index);
-        let Some(mut room) = self.rooms.remove(index, self.hash_key) else {
+        // What waited for it is answered without it.
+        let parked = self.unpark(index);
+        let parked = parked.into_iter().flat_map(Parked::into_mail);
+        self.local.extend(parked.map(|(_, mail)| mail));
+        let Some(room) = self.rooms.remove(index, self.hash_key) else {
             return;
         };
         self.payers.release(index);
         self.log_bytes -= room.tail.memory();
-        let is_raw = room.key.space == Space::Raw;
-        let Some(home) = room.home_mut().filter(|_| !is_raw) else {
+        if room.key.space == Space::Raw || room.home().is_none() {
             return;
-        };
+        }
         // Also where the answer to its opening is on its way: that comes before this.
         self.submission.requests.push(Request::Close { log });
-        if let Opening::Asked(parked) = std::mem::replace(&mut home.opening, Opening::Open) {
-            // What waited for it is answered without it.
-            self.local.extend(parked.into_iter().map(|(_, mail)| mail));
-        }
         if room.key.space == Space::Inbox
             && let Some(user) = self.users.find(&room.key.name, self.hash_key)
             && let Some(user) = self.users.at_mut(user)

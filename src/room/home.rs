@@ -1,6 +1,6 @@
 //! What only a room's home shard knows: who is there, on every shard, and which shards follow.
 
-use super::SlowMode;
+use super::{Parked, RefusedJoins, SlowMode};
 use crate::hashing::HashKey;
 use crate::limits::CREDIT_BYTES;
 use crate::log::{Head, Opened};
@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 /// Whether the log service has said where the log stands.
 #[derive(Debug)]
 pub enum Opening {
-    /// It was asked; mail for the room waits, with the shard that it came from.
-    Asked(Vec<(u16, Mail)>),
+    /// It was asked; mail for the room waits.
+    Asked(Parked),
     /// It has answered.
     Open,
 }
@@ -80,6 +80,8 @@ pub struct Pending {
 pub struct Home {
     /// See [`Opening`].
     pub opening: Opening,
+    /// See [`RefusedJoins`].
+    pub refused_joins: RefusedJoins,
     /// Connections in the room by user.
     pub presence: HashMap<u32, u32, HashKey>,
     /// Users that have gone, but whose `leave` was not told yet; oldest first.
@@ -115,6 +117,7 @@ impl Home {
     pub fn new(opening: Opening, is_kept: bool, hash_key: HashKey) -> Home {
         Home {
             opening,
+            refused_joins: RefusedJoins::default(),
             presence: HashMap::with_hasher(hash_key),
             leaving: VecDeque::new(),
             subscribers: Vec::new(),
@@ -182,6 +185,14 @@ impl Home {
         let left = u128::from(head.seq.saturating_sub(self.confirmed.max(confirmed)));
         let bytes = (u128::from(waiting_bytes) * left).checked_div(all);
         usize::try_from(bytes.unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+
+    /// Mail that waits until the log is open, in bytes.
+    pub fn parked_bytes(&self) -> usize {
+        match &self.opening {
+            Opening::Asked(parked) => parked.bytes(),
+            Opening::Open => 0,
+        }
     }
 
     /// Whether nobody is here and nothing is awaited.

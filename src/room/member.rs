@@ -103,6 +103,11 @@ impl Membership {
         self.is_joining() && self.mark == number
     }
 
+    /// The number of the join whose answer is awaited, if one is.
+    pub fn joining_number(&self) -> Option<u64> {
+        self.is_joining().then_some(self.mark)
+    }
+
     /// Whether the next byte for this connection must come from this room.
     pub fn is_mid_frame(&self) -> bool {
         matches!(self.progress, Progress::MidFrame | Progress::LostMidFrame)

@@ -105,11 +105,7 @@ impl Page<'_> {
 
     /// The newest page ends with message `last`.
     fn short(&self, last: u64, logs: &mut Logs) {
-        if let Some(stood) = self
-            .stood
-            .clone()
-            .filter(|stood| stood.epoch == self.epoch)
-        {
+        if let Some(stood) = self.stood.clone().filter(|stood| stood.epoch == self.epoch) {
             logs.paged(self.conn, self.log, stood, last);
         }
     }

@@ -238,10 +238,9 @@ fn an_answer_that_never_comes_is_seen() {
 fn a_page_that_is_wrong_about_more_is_seen() {
     refused_as(|trace, _, event| {
         let Event::Told {
-            told:
-                Told::History {
-                    id, messages, more, ..
-                },
+            told: Told::History {
+                id, messages, more, ..
+            },
             ..
         } = event
         else {

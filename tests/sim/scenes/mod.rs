@@ -4,6 +4,7 @@ mod connections;
 mod disk;
 mod inboxes;
 mod memory;
+mod opening;
 mod rooms;
 
 use crate::link::Quality;

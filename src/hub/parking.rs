@@ -1,0 +1,210 @@
+//! Mail for a log of which the log service has yet to say where it stands: it waits, within bounds.
+//!
+//! A disk that stands still keeps a log closed for as long as it does, and what comes from another shard has left its
+//! FIFO by then. So what finds too much waiting is refused, where it may be sent again, or dropped, where it passes or
+//! is kept elsewhere.
+
+use super::Hub;
+use crate::limits::{PARKED_BYTES_MAX, PARKED_BYTES_PER_LOG_MAX, PASSING_BYTES_MAX};
+use crate::mail::{Denied, Mail, Reserve};
+use crate::proto::{Code, Refusal};
+use crate::room::{Connection, Key, Opening, Parked, Room, Space};
+use std::borrow::Cow;
+
+const FULL: &str = "too much waits for the disk already: try again later";
+
+impl Hub {
+    /// Sets mail aside for a room whose log is not open yet. Gives back what need not wait.
+    pub(super) fn park(&mut self, from: u16, mail: Mail) -> Option<Mail> {
+        let room = match &mail {
+            // It must not overtake a claim that waits there.
+            Mail::Gone { name } => self.rooms.find(Space::Inbox, name, self.hash_key),
+            mail => mail.home_room().and_then(|key| self.find(key)),
+        };
+        match room {
+            Some(index) => self.park_in(index, from, mail),
+            None => Some(mail),
+        }
+    }
+
+    pub(super) fn park_in(&mut self, index: u32, from: u16, mail: Mail) -> Option<Mail> {
+        // Where nothing is kept, logs are open before the turn is over.
+        let is_over = self.durable && self.parked_bytes >= PARKED_BYTES_MAX;
+        let bytes_max = if self.durable {
+            PARKED_BYTES_PER_LOG_MAX
+        } else {
+            usize::MAX
+        };
+        let Some(parked) = self.parked_mut(index) else {
+            return Some(mail);
+        };
+        let is_full = is_over || parked.bytes() >= bytes_max;
+        if !may_wait(parked, from, &mail, is_full) {
+            if let Mail::Join { from, number, .. } = &mail {
+                parked.refused_joins.note(from.shard, *number);
+            }
+            self.turn_away(from, mail);
+            return None;
+        }
+        let bytes = mail.bytes();
+        parked.push(from, mail);
+        self.parked_bytes += bytes;
+        None
+    }
+
+    /// Sets mail aside for a room that it has made just now. It keeps its place before the mail behind it.
+    pub(super) fn set_aside(&mut self, mail: Mail) {
+        let rest = self.park(self.place.shard, mail);
+        debug_assert!(rest.is_none(), "the room is not open yet");
+    }
+
+    /// Takes what waits for a room, if its log is not open.
+    pub(super) fn unpark(&mut self, index: u32) -> Option<Parked> {
+        let home = self.rooms.at_mut(index).and_then(Room::home_mut)?;
+        match std::mem::replace(&mut home.opening, Opening::Open) {
+            Opening::Asked(mut parked) => {
+                home.refused_joins = std::mem::take(&mut parked.refused_joins);
+                self.parked_bytes -= parked.bytes();
+                Some(parked)
+            }
+            Opening::Open => None,
+        }
+    }
+
+    fn parked_mut(&mut self, index: u32) -> Option<&mut Parked> {
+        let home = self.rooms.at_mut(index).and_then(Room::home_mut)?;
+        match &mut home.opening {
+            Opening::Asked(parked) => Some(parked),
+            Opening::Open => None,
+        }
+    }
+
+    /// What must not wait is answered, or dropped.
+    fn turn_away(&mut self, from: u16, mail: Mail) {
+        match mail {
+            Mail::Leave { room, to, id, .. } => {
+                if let Some(slot) = to {
+                    self.refuse_leave(Connection { shard: from, slot }, &room, id.as_deref());
+                }
+            }
+            Mail::Signal { .. } | Mail::Relay { .. } => self.counters.passing_dropped_total += 1,
+            // What was not confirmed is pushed again, nobody has taken anything yet, and that a shard's last connection
+            // has gone is known.
+            Mail::Confirm { .. } | Mail::Took { .. } | Mail::Gone { .. } => {}
+            mail => {
+                self.counters.parked_full_total += 1;
+                self.refuse_parked(mail);
+            }
+        }
+    }
+
+    fn refuse_parked(&mut self, mail: Mail) {
+        match mail {
+            Mail::Join {
+                room,
+                from,
+                number,
+                id,
+                ..
+            } => {
+                let refused = Mail::Joined {
+                    room,
+                    to: from.slot,
+                    outcome: Err(Denied::new(Code::Overloaded, FULL)),
+                    number,
+                    id,
+                };
+                self.post(from.shard, refused);
+            }
+            Mail::Publish {
+                room, from, letter, ..
+            } => self.refuse(from, &room, &letter.draft(), Code::Overloaded, FULL),
+            Mail::History { room, from, id, .. } => {
+                self.refuse_page_request(from, &room, "history", id.as_deref());
+            }
+            Mail::Who { room, from, id, .. } => {
+                self.refuse_page_request(from, &room, "who", id.as_deref());
+            }
+            Mail::Moderate { room, asked, order } => {
+                self.refuse_order(&room, &asked, order.action, Code::Overloaded, FULL);
+            }
+            Mail::Delete { room, deletion } => {
+                self.refuse_deletion(&room, &deletion, (Code::Overloaded, FULL));
+            }
+            Mail::Claim { .. } => self.refuse_claim(mail, Code::Overloaded),
+            // The log service still owes it.
+            Mail::Copy { .. } => {}
+            Mail::Leave { .. }
+            | Mail::Signal { .. }
+            | Mail::Relay { .. }
+            | Mail::Confirm { .. }
+            | Mail::Took { .. }
+            | Mail::Gone { .. }
+            | Mail::Claimed { .. }
+            | Mail::Joined { .. }
+            | Mail::Erase { .. }
+            | Mail::Remove { .. }
+            | Mail::Frames { .. }
+            | Mail::Reply { .. } => {
+                debug_assert!(false, "nobody waits for an answer to that");
+                self.counters.bugs_total += 1;
+            }
+        }
+    }
+
+    fn refuse_page_request(
+        &mut self,
+        from: Connection,
+        key: &Key,
+        request: &'static str,
+        id: Option<&str>,
+    ) {
+        let refusal = Refusal {
+            code: Code::Overloaded,
+            message: FULL.into(),
+            request: request.into(),
+            id: id.map(Cow::Borrowed),
+            target: Some(key.target()),
+        };
+        self.send_refusal(from, key, &refusal, Reserve::Page);
+    }
+}
+
+/// Whether mail may wait behind what is parked, which is full or not.
+fn may_wait(parked: &Parked, from: u16, mail: &Mail, is_full: bool) -> bool {
+    match mail {
+        // So that a leave tells by its number whether its join was refused.
+        Mail::Join { .. } => !is_full && parked.refused_joins.is_empty(),
+        // There is one for each join that waits, at most; any other is of somebody who is in the room no more.
+        Mail::Leave { join, .. } => {
+            join.is_some_and(|number| !parked.refused_joins.has(from, number))
+        }
+        Mail::Signal { .. } => !is_full && parked.bytes() + mail.bytes() <= PASSING_BYTES_MAX,
+        Mail::Gone { .. } => !has_gone(parked, from),
+        Mail::Publish { .. }
+        | Mail::Copy { .. }
+        | Mail::Relay { .. }
+        | Mail::History { .. }
+        | Mail::Who { .. }
+        | Mail::Moderate { .. }
+        | Mail::Delete { .. }
+        | Mail::Confirm { .. }
+        | Mail::Took { .. }
+        | Mail::Claim { .. } => !is_full,
+        Mail::Claimed { .. }
+        | Mail::Joined { .. }
+        | Mail::Erase { .. }
+        | Mail::Remove { .. }
+        | Mail::Frames { .. }
+        | Mail::Reply { .. } => false,
+    }
+}
+
+/// Whether the last that waits of a shard's claims is that it has no connection of the user any more.
+fn has_gone(parked: &Parked, shard: u16) -> bool {
+    let of_shard = parked.iter().rev().filter(|(from, _)| *from == shard);
+    let last = of_shard
+        .map(|(_, mail)| mail)
+        .find(|mail| matches!(mail, Mail::Gone { .. }) || matches!(mail, Mail::Claim { .. }));
+    last.is_some_and(|mail| matches!(mail, Mail::Gone { .. }))
+}
