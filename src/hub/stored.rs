@@ -5,7 +5,9 @@
 //! before is through its socket. It returns to memory at the first frame of the tail.
 
 use super::{Hub, epoch_text};
-use crate::limits::{CHUNK_BYTES, CHUNK_COUNT_MAX, STORE_RETRY_MS, STORE_STALL_MS};
+use crate::limits::{
+    CHUNK_BYTES, CHUNK_COUNT_MAX, STORE_RETRY_MS, STORE_STALL_MS, UNCOMMITTED_BYTES_MAX,
+};
 use crate::log::{Found, LogPort, Purpose, Read, Request, Span, Stretch, TableError};
 use crate::mail::Reserve;
 use crate::proto::{Code, Refusal, event};
@@ -18,7 +20,7 @@ use std::borrow::Cow;
 /// How the log service keeps up, as it last said.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    is_full: bool,
+    waiting_bytes: usize,
     standstill_ms: Option<u64>,
     /// Whether sends were refused in the turn before.
     is_refusing: bool,
@@ -43,7 +45,7 @@ impl Hub {
 
     /// Notes how the log service keeps up.
     pub(super) fn look_at(&mut self, log: &impl LogPort) {
-        self.pace.is_full = log.is_full();
+        self.pace.waiting_bytes = log.waiting_bytes();
         self.pace.standstill_ms = log.standstill_ms();
     }
 
@@ -62,9 +64,11 @@ impl Hub {
         Some(self.now.tick() + ticks(rest_ms).max(1))
     }
 
-    /// Whether so much waits for the disk that senders are not read.
+    /// Whether so much waits for the disk, with what this turn has brought, that senders are not read. The other shards
+    /// may bring as much at the same time.
     pub(super) fn is_log_full(&self) -> bool {
-        self.pace.is_full
+        let new_bytes = self.submission.bytes() * usize::from(self.place.count);
+        self.durable && self.pace.waiting_bytes + new_bytes > UNCOMMITTED_BYTES_MAX
     }
 
     /// Whether the disk has stood still for so long that sends are refused.

@@ -90,9 +90,9 @@ pub trait LogPort {
         None
     }
 
-    /// Whether so much waits for the disk that no more is to be submitted.
-    fn is_full(&self) -> bool {
-        false
+    /// Bytes that wait for the disk, of all shards.
+    fn waiting_bytes(&self) -> usize {
+        0
     }
 
     /// For how long nothing of what waits was kept, or more waited than shall, in milliseconds; `None` where nothing

@@ -62,10 +62,10 @@ impl LogPort for Port {
         }
     }
 
-    fn is_full(&self) -> bool {
+    fn waiting_bytes(&self) -> usize {
         match self {
-            Port::Memory(port) => port.is_full(),
-            Port::Store(port) => port.is_full(),
+            Port::Memory(port) => port.waiting_bytes(),
+            Port::Store(port) => port.waiting_bytes(),
         }
     }
 

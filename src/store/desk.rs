@@ -209,8 +209,8 @@ impl LogPort for StorePort {
         lock(&self.tray().found).pop_front()
     }
 
-    fn is_full(&self) -> bool {
-        self.desk.waiting_bytes() > UNCOMMITTED_BYTES_MAX
+    fn waiting_bytes(&self) -> usize {
+        self.desk.waiting_bytes()
     }
 
     fn standstill_ms(&self) -> Option<u64> {

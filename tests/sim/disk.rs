@@ -393,10 +393,10 @@ impl LogPort for SimPort {
         }
     }
 
-    fn is_full(&self) -> bool {
+    fn waiting_bytes(&self) -> usize {
         match self {
-            SimPort::Memory(port) => port.is_full(),
-            SimPort::Disk { port, .. } => port.is_full(),
+            SimPort::Memory(port) => port.waiting_bytes(),
+            SimPort::Disk { port, .. } => port.waiting_bytes(),
         }
     }
 

@@ -83,6 +83,23 @@ impl Stage {
 
     /// A client on a connection of this quality.
     pub fn enter_through(&mut self, shard: usize, target: &str, quality: Quality) -> Place {
+        let place = self.come(shard, target, quality);
+        self.rest();
+        place
+    }
+
+    /// A crowd of clients that read all they can, each to its shard and target.
+    pub fn enter_all(&mut self, count: usize, to: impl Fn(usize) -> (usize, String)) -> Vec<Place> {
+        let places = (0..count).map(|number| {
+            let (shard, target) = to(number);
+            self.come(shard, &target, Quality::IDEAL)
+        });
+        let places = places.collect();
+        self.rest();
+        places
+    }
+
+    fn come(&mut self, shard: usize, target: &str, quality: Quality) -> Place {
         let link = self.net.connect(shard, quality);
         let number = u32::try_from(self.seats.len()).unwrap();
         let mut connection = Connection::new(number, link, target, Pace::Eager, false);
@@ -94,7 +111,6 @@ impl Stage {
             heard: Vec::new(),
             close: None,
         });
-        self.rest();
         self.seats.len() - 1
     }
 

@@ -114,6 +114,32 @@ fn a_room_and_a_log_hold_so_much_that_is_not_kept_yet() {
     }
 }
 
+#[test]
+fn many_who_send_in_the_same_turn_do_not_go_beyond_what_may_wait() {
+    let mut stage = Stage::on_disk(1, Limits::default(), DiskFaults::default(), 1);
+    let target = |number| (0, format!("/ws?user=u{number}&room=r{number}"));
+    let senders = stage.enter_all(700, target);
+    stage.net.disk().stand_still();
+    let content = "x".repeat(60_000);
+    for (number, sender) in senders.iter().enumerate() {
+        let text = format!(r#"{{"type":"message","room_id":"r{number}","content":"{content}"}}"#);
+        stage.say(*sender, &text);
+    }
+    stage.turns(8);
+    let (_, waiting_bytes) = stage.net.disk().waiting();
+    assert!(
+        waiting_bytes < UNCOMMITTED_BYTES_MAX + 128 * 1024,
+        "{waiting_bytes}"
+    );
+    assert!(stage.count(|counters| counters.log_full_total) > 0);
+    stage.net.disk().go_on();
+    stage.rest();
+    for sender in senders {
+        let told = stage.told_by_now(sender);
+        assert!(told.iter().any(|told| matches!(told, Told::Ack { .. })));
+    }
+}
+
 /// A room on a disk, with more messages of its only member than memory keeps, and its epoch.
 fn stored_room(limits: &Limits, disk: DiskFaults, seed: u64) -> (Stage, usize, String) {
     let limits = Limits {
