@@ -3,7 +3,7 @@
 //! Commands go to the home of a room or a user; answers and frames come back. A shard sends mail to itself by the same
 //! path, within the turn, so that one shard runs the same code as many.
 
-use crate::log::{Asked, Deletion, Draft, Head, What};
+use crate::log::{Asked, Deletion, Draft, Head, Standing, What};
 use crate::proto::event::{Measure, SystemEvent};
 use crate::proto::{Action, Code};
 use crate::room::{Batch, Connection, Key};
@@ -283,8 +283,8 @@ pub enum Mail {
         room: Key,
         /// Who sent it.
         from: Connection,
-        /// Whether its sender moderates the room, where that matters.
-        is_moderator: bool,
+        /// See [`Standing`]. Whether it moderates the room is only said where that matters.
+        standing: Standing,
         /// The message.
         letter: Box<Letter>,
     },

@@ -1,8 +1,13 @@
 //! A message repeated with its `id` is kept once, and answered as the first time.
 
 mod common;
+#[path = "common/store.rs"]
+mod store;
 
 use common::{Client, Server, Value, json, seq, transported, until};
+use std::fs;
+use std::path::PathBuf;
+use store::{Folder, stop};
 
 transported!(
     a_repetition_gets_the_first_ack,
@@ -11,6 +16,8 @@ transported!(
     an_id_belongs_to_one_user_and_one_log,
     private_messages_too,
     the_last_ten_thousand_are_remembered,
+    who_may_not_write_any_more_gets_the_first_ack,
+    the_message_that_filled_an_inbox_gets_its_first_ack,
 );
 
 fn send(client: &mut Client, room: &str, id: &str, content: impl Into<Value>) -> Value {
@@ -165,4 +172,104 @@ fn the_last_ten_thousand_are_remembered(shards: u16) {
     // It may be forgotten now; then it is a new message.
     let later = send(&mut ann, "r", "first", 0);
     assert!(later["dup"] == true || seq(&later) == REMEMBERED + 2);
+}
+
+/// A file with settings, which goes with this value.
+struct Settings(PathBuf);
+
+impl Settings {
+    fn new(text: &str) -> Settings {
+        let thread = std::thread::current().id();
+        let name = format!("{}-dedupe-{thread:?}.toml", std::process::id());
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, text).expect("the folder is writable");
+        Settings(path)
+    }
+}
+
+impl Drop for Settings {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Does something with a server that keeps everything in memory, and with one that has a data folder.
+fn with_both(shards: u16, settings: &str, test: impl Fn(&Server)) {
+    let settings = Settings::new(settings);
+    let flags = ["--config", settings.0.to_str().expect("a path of text")];
+    test(&Server::with(shards, &flags));
+    let folder = Folder::new("dedupe");
+    let server = folder.serve_with(shards, &flags);
+    test(&server);
+    stop(server);
+}
+
+fn who_may_not_write_any_more_gets_the_first_ack(shards: u16) {
+    let settings = r#"
+        [[room]]
+        pattern = "slow"
+        slow_mode_ms = 3600000
+        [[room]]
+        pattern = "*"
+        moderate = ["mod"]
+    "#;
+    with_both(shards, settings, |server| {
+        let (mut ann, mut moderator) = (server.client("ann"), server.client("mod"));
+        let message = |room: &str, id: &str| json!({"type": "message", "room_id": room, "content": 1, "id": id});
+        for (room, code) in [("slow", "rate_limited"), ("r", "forbidden")] {
+            ann.join(room);
+            moderator.join(room);
+            let first = send(&mut ann, room, "one", 1);
+            if room == "r" {
+                let mute = json!({"type": "mute", "room_id": room, "user": "ann"});
+                moderator.ask(mute, "done");
+            }
+            for _ in 0..2 {
+                let again = send(&mut ann, room, "one", 1);
+                assert_eq!(again["dup"], true, "{again}");
+                assert_eq!(without_dup(&again), first);
+            }
+            let error = ann.ask(message(room, "two"), "error");
+            assert_eq!(
+                (&error["code"], &error["id"]),
+                (&json!(code), &json!("two"))
+            );
+            let without_id = json!({"type": "message", "room_id": room, "content": 1});
+            assert_eq!(ann.ask(without_id, "error")["code"], code);
+            assert_eq!(moderator.take_seqs(room, 1), [1]);
+        }
+        assert!(moderator.rest_of("message").is_empty());
+        server.metric_is("slow_mode_total", 2);
+        server.metric_is("forbidden_total", 2);
+        let unmute = json!({"type": "unmute", "room_id": "r", "user": "ann"});
+        moderator.ask(unmute, "done");
+        assert_eq!(seq(&send(&mut ann, "r", "two", 1)), 2, "it was not kept");
+    });
+}
+
+fn the_message_that_filled_an_inbox_gets_its_first_ack(shards: u16) {
+    with_both(shards, "inbox_bytes_max = 65536", |server| {
+        let mut ann = server.client("ann");
+        drop(server.client("bob"));
+        let content = "x".repeat(10_000);
+        let message = |id: u64| json!({"type": "message", "to": "bob", "content": content, "id": id.to_string()});
+        let mut last = Value::Null;
+        let refused = (1..).find(|id| {
+            ann.say(message(*id));
+            let answer = ann.next_of(&["ack", "error"]);
+            let is_refused = answer["type"] == "error";
+            if !is_refused {
+                last = answer;
+            }
+            is_refused
+        });
+        let refused = refused.expect("it is full");
+        assert_eq!(refused, 7);
+        let again = ann.ask(message(refused - 1), "ack");
+        assert_eq!(again["dup"], true, "{again}");
+        assert_eq!(without_dup(&again), last);
+        let error = ann.ask(message(refused), "error");
+        assert_eq!(error["code"], "overloaded", "it was not kept");
+        server.metric_is("inbox_full_total", 2);
+    });
 }

@@ -24,6 +24,7 @@ transported!(
     an_expiry_warns_and_closes,
     relays_and_echoes_want_tokens,
     a_token_opens_its_rooms_and_no_others,
+    a_right_that_ends_leaves_the_acks_of_what_was_kept,
     keys_change_under_connections,
     many_tokens_at_once_are_all_checked,
     secrets_are_shown_nowhere,
@@ -440,6 +441,32 @@ fn relays_and_echoes_want_tokens(shards: u16) {
     assert_eq!(bob.closed(), Some(4002));
     echo.send(Opcode::Binary, b"y");
     assert_eq!(echo.message(), Frame::Binary(b"y".to_vec()));
+}
+
+fn a_right_that_ends_leaves_the_acks_of_what_was_kept(shards: u16) {
+    let (server, _file) = with_tokens(shards, &[]);
+    let with_rooms =
+        |rooms: Value| with_claims(json!({"sub": "ann", "exp": now_s() + 100, "rooms": rooms}));
+    let mut ann = enter(&server, &with_rooms(json!(["*"])));
+    let message =
+        |room: &str, id: &str| json!({"type": "message", "room_id": room, "content": 1, "id": id});
+    // Rooms enough that some are at home on each shard.
+    let rooms = ["a", "b", "c", "d"];
+    for room in rooms {
+        ann.join(room);
+        ann.ask(message(room, "one"), "ack");
+    }
+    let reader = with_rooms(json!([{"pattern": "*", "allow": ["join"]}]));
+    ann.ask(json!({"type": "hello", "token": reader}), "token_expires");
+    for room in rooms {
+        let again = ann.ask(message(room, "one"), "ack");
+        assert_eq!((&again["dup"], &again["seq_id"]), (&json!(true), &json!(1)));
+        let error = ann.ask(message(room, "two"), "error");
+        assert_eq!(error["code"], "forbidden");
+        let without_id = json!({"type": "message", "room_id": room, "content": 1});
+        assert_eq!(ann.ask(without_id, "error")["code"], "forbidden");
+    }
+    server.metric_is("forbidden_total", 8);
 }
 
 fn a_token_opens_its_rooms_and_no_others(shards: u16) {

@@ -7,7 +7,7 @@ use super::Hub;
 use super::publish::draft_bytes;
 use crate::limits::{PASSING_BYTES_MAX, STORE_RETRY_MS};
 use crate::log::{
-    Answers, Append, Draft, Opened, Outcome, Request, What, copy_key, encode_message,
+    Answers, Append, Draft, Opened, Outcome, Request, Standing, What, copy_key, encode_message,
 };
 use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, event};
@@ -42,6 +42,15 @@ impl Hub {
                     }
                     self.appended(append, &draft, outcome);
                     self.look_if_idle(append.log);
+                }
+                Request::Find { message, standing } => {
+                    let draft = submission.draft(message);
+                    self.no_longer_submitted(message, &draft);
+                    match outcome {
+                        Outcome::Missing => self.not_found(message, *standing, &draft),
+                        known => self.appended(message, &draft, known),
+                    }
+                    self.look_if_idle(message.log);
                 }
                 Request::Note(note) => self.noted(note, outcome),
                 Request::Close { .. } => {}
@@ -127,7 +136,11 @@ impl Hub {
                 unix_ms,
                 dup: true,
             },
-            Outcome::Refused | Outcome::Opened(_) | Outcome::Closed | Outcome::Noted => {
+            Outcome::Refused
+            | Outcome::Missing
+            | Outcome::Opened(_)
+            | Outcome::Closed
+            | Outcome::Noted => {
                 self.counters.storage_errors_total += 1;
                 self.doubt_inbox(append.log);
                 if !append.is_copy {
@@ -147,6 +160,14 @@ impl Hub {
         if !append.is_copy {
             self.copy_to_sender(append, &key, draft, given);
             self.acknowledge(append, &key, draft, given);
+        }
+    }
+
+    /// A message that would have been refused was not kept before.
+    fn not_found(&mut self, message: &Append, standing: Standing, draft: &Draft<'_>) {
+        match self.rooms.get(message.log).map(|room| room.key.clone()) {
+            Some(key) => self.publish_new(&key, message.from, standing, draft),
+            None => self.refuse_gone(message, draft),
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Client, Hub, parse_epoch, shared};
 use crate::limits::{
     HISTORY_COUNT_DEFAULT, HISTORY_COUNT_MAX, UNCOMMITTED_BYTES_PER_CONNECTION_MAX,
 };
-use crate::log::{Draft, What};
+use crate::log::{Draft, Standing, What};
 use crate::mail::{Mail, Order, Page, Reserve, Since};
 use crate::proto::{Code, Command, Position, Refusal, Request, Target, event};
 use crate::room::{Key, Space};
@@ -185,14 +185,19 @@ impl Hub {
             self.refuse_not_joined(peer, request);
             return;
         };
-        if !self.may(peer, Access::Write, &key) {
+        let may_write = self.may(peer, Access::Write, &key);
+        if !may_write && request.id.is_none() {
             self.refuse_forbidden(peer, Access::Write, request);
             return;
         }
         let is_slow = self
             .rule_of(&key)
             .is_some_and(|rule| rule.slow_mode_ms.is_some());
-        let is_moderator = is_slow && self.is_moderator(peer, &key);
+        let standing = match may_write {
+            false => Standing::Reader,
+            true if is_slow && self.is_moderator(peer, &key) => Standing::Moderator,
+            true => Standing::Writer,
+        };
         let sender = self.take_name(peer);
         let to = match target {
             Target::User(name) => Some(name.as_ref()),
@@ -206,7 +211,7 @@ impl Hub {
             content,
             metadata,
         };
-        self.publish(&key, self.connection(peer), is_moderator, &draft);
+        self.publish(&key, self.connection(peer), standing, &draft);
         self.name = sender;
     }
 

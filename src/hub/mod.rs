@@ -13,6 +13,7 @@
 //! | `command` | the commands of the protocol, at the connection's side |
 //! | `join` | joining and leaving, at both sides |
 //! | `publish` | messages and signals on their way into a log |
+//! | `objections` | why a message is not to be kept |
 //! | `access` | who may do what in a room |
 //! | `deletion` | deleting messages |
 //! | `append` | answers of the log service, and frames into segments |
@@ -38,6 +39,7 @@ mod identity;
 mod inboxes;
 mod join;
 mod moderation;
+mod objections;
 mod overview;
 mod pages;
 mod parking;

@@ -100,9 +100,9 @@ impl Hub {
             Mail::Publish {
                 room,
                 from,
-                is_moderator,
+                standing,
                 letter,
-            } => self.publish_home(&room, from, is_moderator, &letter.draft()),
+            } => self.publish_home(&room, from, standing, &letter.draft()),
             Mail::Copy {
                 room,
                 from,

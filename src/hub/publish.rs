@@ -2,10 +2,10 @@
 
 use super::Hub;
 use crate::limits::ROOM_BACKLOG_BYTES_MAX;
-use crate::log::{Draft, What};
-use crate::mail::{Denied, Letter, Mail, Reserve};
+use crate::log::{Draft, Standing, What};
+use crate::mail::{Letter, Mail, Reserve};
 use crate::proto::{Code, Refusal, event};
-use crate::room::{Connection, Key, Kind, Link, Role, Room, SlowMode, Space};
+use crate::room::{Connection, Key, Kind, Link, Role, Room, Space};
 use crate::slots::Slot;
 use crate::ws::Opcode;
 use crate::ws::frame;
@@ -17,7 +17,7 @@ impl Hub {
         &mut self,
         key: &Key,
         from: Connection,
-        is_moderator: bool,
+        standing: Standing,
         draft: &Draft<'_>,
     ) {
         let reserve = Reserve::Message(draft_bytes(draft));
@@ -28,7 +28,7 @@ impl Hub {
             .and_then(Room::home)
             .is_some_and(|home| matches!(home.opening, crate::room::Opening::Open));
         if is_open {
-            self.publish_home(key, from, is_moderator, draft);
+            self.publish_home(key, from, standing, draft);
         } else if self.is_stalled() {
             // Before it waits anywhere: the sender is read again, and so nothing else bounds this.
             self.refuse_stalled(from, key, draft);
@@ -39,45 +39,87 @@ impl Hub {
                 Mail::Publish {
                     room: key.clone(),
                     from,
-                    is_moderator,
+                    standing,
                     letter,
                 },
             );
         }
     }
 
-    /// At the home: hands a message to the log service.
+    /// At the home: hands a message to the log service. What was kept before and comes again under its `id` gets its
+    /// first `ack`, whatever has become of its sender and the room meanwhile.
     pub(super) fn publish_home(
         &mut self,
         key: &Key,
         from: Connection,
-        is_moderator: bool,
+        standing: Standing,
         draft: &Draft<'_>,
     ) {
-        let Some(index) = self.log_of(key, from, draft) else {
+        let Some(index) = self.may_keep(key, from, standing, draft) else {
             return;
         };
-        if let Some(denied) = self.silenced(key, draft.sender) {
-            let reserve = Reserve::Message(draft_bytes(draft));
-            self.refuse_silenced(from, key, draft, denied, ("message", reserve));
-            return;
+        match (
+            self.objection((index, key), standing, draft),
+            self.dedupe_of(draft),
+        ) {
+            (Some(_), Some(dedupe)) => {
+                let log = self.rooms.slot_at(index);
+                let from = (from, self.client_number(from));
+                self.submission.find(log, from, dedupe, standing, draft);
+                self.note_submitted(index, draft);
+            }
+            (Some(objection), None) => self.object(from, key, draft, objection),
+            (None, dedupe) => self.submit(index, from, dedupe, false, draft),
         }
-        if self.is_stalled() && self.is_kept(key) {
-            self.refuse_stalled(from, key, draft);
-            return;
-        }
-        if !is_moderator && let Err(wait_ms) = self.slow_down(index, draft.sender) {
-            self.refuse_slow(from, key, draft, wait_ms);
-            return;
-        }
-        let dedupe = draft
-            .id
-            .map(|id| self.id_key.wide(&[draft.sender.as_bytes(), id.as_bytes()]));
-        self.submit(index, from, dedupe, false, draft);
     }
 
-    /// The log that a message goes to, if its sender may write there.
-    fn log_of(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) -> Option<u32> {
+    /// The same for a message to which something was objected, and which was not kept before.
+    pub(super) fn publish_new(
+        &mut self,
+        key: &Key,
+        from: Connection,
+        standing: Standing,
+        draft: &Draft<'_>,
+    ) {
+        let Some(index) = self.may_keep(key, from, standing, draft) else {
+            return;
+        };
+        match self.objection((index, key), standing, draft) {
+            Some(objection) => self.object(from, key, draft, objection),
+            None => self.submit(index, from, self.dedupe_of(draft), false, draft),
+        }
+    }
+
+    /// The log that a message goes to, if there is one and the disk does not stand still.
+    fn may_keep(
+        &mut self,
+        key: &Key,
+        from: Connection,
+        standing: Standing,
+        draft: &Draft<'_>,
+    ) -> Option<u32> {
+        let index = self.log_of(key, from, standing, draft)?;
+        if self.is_stalled() && self.is_kept(key) {
+            self.refuse_stalled(from, key, draft);
+            return None;
+        }
+        Some(index)
+    }
+
+    /// Under which key a message is met again.
+    fn dedupe_of(&self, draft: &Draft<'_>) -> Option<u128> {
+        let id = draft.id?;
+        Some(self.id_key.wide(&[draft.sender.as_bytes(), id.as_bytes()]))
+    }
+
+    /// The log that a message goes to, if its sender is there.
+    fn log_of(
+        &mut self,
+        key: &Key,
+        from: Connection,
+        standing: Standing,
+        draft: &Draft<'_>,
+    ) -> Option<u32> {
         match key.space {
             Space::Chat | Space::Raw => {
                 let index = self.find(key);
@@ -110,19 +152,13 @@ impl Hub {
                     );
                     return None;
                 }
-                if self.is_inbox_full(key, draft) {
-                    self.counters.inbox_full_total += 1;
-                    let text = "the inbox is full: send again when its user has read it";
-                    self.refuse(from, key, draft, Code::Overloaded, text);
-                    return None;
-                }
                 let index = self.find_or_make(key);
                 if self.is_opening(index) {
                     let letter = Box::new(Letter::new(draft));
                     self.set_aside(Mail::Publish {
                         room: key.clone(),
                         from,
-                        is_moderator: false,
+                        standing,
                         letter,
                     });
                     return None;
@@ -132,41 +168,9 @@ impl Hub {
         }
     }
 
-    /// Lets a user of a room with slow mode write, or says for how many milliseconds it has to wait.
-    fn slow_down(&mut self, index: u32, user: &str) -> Result<(), u64> {
-        let (now_ms, hash_key) = (self.now.mono_ms, self.hash_key);
-        let Some(room) = self.rooms.at_mut(index) else {
-            return Ok(());
-        };
-        let rule = room.rule.and_then(|place| self.room_rules.at(place));
-        let pause_ms = rule.and_then(|rule| rule.slow_mode_ms);
-        match room.home_mut().zip(pause_ms) {
-            Some((home, pause_ms)) => home
-                .slow
-                .get_or_insert_with(|| Box::new(SlowMode::new(hash_key)))
-                .admit(user, now_ms, pause_ms),
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn is_opening(&self, index: u32) -> bool {
         let home = self.rooms.at(index).and_then(Room::home);
         home.is_some_and(|home| matches!(home.opening, crate::room::Opening::Asked(_)))
-    }
-
-    fn is_inbox_full(&self, key: &Key, draft: &Draft<'_>) -> bool {
-        let Some(room) = self.find(key).and_then(|index| self.rooms.at(index)) else {
-            return false;
-        };
-        let Some(home) = room.home() else {
-            return false;
-        };
-        let from = room
-            .tail
-            .position_after(home.confirmed.max(room.tail.seq_before()));
-        let waiting = from.map_or(0, |from| (room.tail.head() - from) as usize);
-        waiting + home.stored_bytes() + home.submitted_bytes + draft_bytes(draft)
-            > self.limits.inbox_bytes_max
     }
 
     /// Puts a message into this turn's submission.
@@ -181,6 +185,10 @@ impl Hub {
         let log = self.rooms.slot_at(index);
         let from = (from, self.client_number(from));
         self.submission.append(log, from, dedupe, is_copy, draft);
+        self.note_submitted(index, draft);
+    }
+
+    fn note_submitted(&mut self, index: u32, draft: &Draft<'_>) {
         if let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut) {
             home.submitted_bytes += draft_bytes(draft);
         }
@@ -344,30 +352,6 @@ impl Hub {
         self.send_refusal(from, key, &refusal, reserve);
     }
 
-    fn refuse_silenced(
-        &mut self,
-        from: Connection,
-        key: &Key,
-        draft: &Draft<'_>,
-        denied: Denied,
-        (request, reserve): (&'static str, Reserve),
-    ) {
-        self.counters.forbidden_total += 1;
-        let refusal = Refusal {
-            message: denied.message,
-            ..refusal(key, draft, denied.code, "", request)
-        };
-        self.send_refusal_until(from, key, &refusal, denied.retry_after_ms, reserve);
-    }
-
-    fn refuse_slow(&mut self, from: Connection, key: &Key, draft: &Draft<'_>, wait_ms: u64) {
-        self.counters.slow_mode_total += 1;
-        let text = "this room is in slow mode: wait before you write again";
-        let refusal = refusal(key, draft, Code::RateLimited, text, "message");
-        let reserve = Reserve::Message(draft_bytes(draft));
-        self.send_refusal_until(from, key, &refusal, Some(wait_ms), reserve);
-    }
-
     fn refuse_stalled(&mut self, from: Connection, key: &Key, draft: &Draft<'_>) {
         self.counters.storage_stalled_total += 1;
         let text = "the disk is too slow: send it again later";
@@ -410,7 +394,7 @@ impl Hub {
     }
 }
 
-fn refusal<'a>(
+pub(super) fn refusal<'a>(
     key: &'a Key,
     draft: &Draft<'a>,
     code: Code,

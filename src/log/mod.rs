@@ -45,7 +45,7 @@ pub use memory::{MemoryLog, MemoryTable};
 pub use read::{Deletion, Found, Purpose, Read, Stretch, encode_message, look_up};
 pub use service::{LogService, copy_key};
 pub use submission::{
-    Answers, Append, Asked, Draft, Note, Outcome, Request, Submission, Submitted, What,
+    Answers, Append, Asked, Draft, Note, Outcome, Request, Standing, Submission, Submitted, What,
 };
 pub use table::{Copy, Entry, First, Opened, Owed, Reader, Span, Table, TableError};
 

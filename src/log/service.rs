@@ -187,6 +187,7 @@ impl<T: Table> LogService<T> {
                     is_kept,
                 } => self.open((shard, *log), key, *hint, *is_kept),
                 Request::Append(append) => self.append(shard, &submission, append, unix_ms),
+                Request::Find { message, .. } => self.find((shard, message.log), message.dedupe),
                 Request::Note(note) => {
                     self.in_transaction(|service| service.table.note(note).map(|()| Outcome::Noted))
                 }
@@ -259,6 +260,24 @@ impl<T: Table> LogService<T> {
         };
         self.logs.insert(place, log);
         Ok(opened)
+    }
+
+    /// Whether a message was kept before. It changes nothing, and so needs no transaction.
+    fn find(&mut self, place: Place, dedupe: Option<u128>) -> Outcome {
+        let (Some(log), Some(dedupe)) = (self.logs.get(&place), dedupe) else {
+            return Outcome::Refused;
+        };
+        let found = match &log.ids {
+            Some(ids) => Ok(ids.find(dedupe)),
+            // What a transaction that has failed may have kept is not known.
+            None if self.is_failed() => return Outcome::Refused,
+            None => self.table.find(&log.key, dedupe),
+        };
+        match found {
+            Ok(Some((seq, unix_ms))) => Outcome::Met { seq, unix_ms },
+            Ok(None) => Outcome::Missing,
+            Err(_) => Outcome::Refused,
+        }
     }
 
     fn append(
@@ -352,7 +371,10 @@ impl<T: Table> LogService<T> {
             .zip(&mut answers.outcomes)
         {
             let is_kept = match request {
-                Request::Append(append) => {
+                Request::Append(append)
+                | Request::Find {
+                    message: append, ..
+                } => {
                     let log = self.logs.get(&(shard, append.log));
                     log.is_none_or(|log| log.ids.is_none())
                 }

@@ -55,6 +55,17 @@ pub struct Append {
     texts: [Range<u32>; 5],
 }
 
+/// What the sender of a message may do in the room, as far as its own shard knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may not write: it is only told again what it was told before.
+    Reader,
+    /// It may write.
+    Writer,
+    /// It moderates the room.
+    Moderator,
+}
+
 /// One request to the log service.
 #[derive(Clone, Debug)]
 pub enum Request {
@@ -71,6 +82,13 @@ pub enum Request {
     },
     /// Numbers a message and keeps it.
     Append(Append),
+    /// Says whether a message was kept before: it is not to be kept now.
+    Find {
+        /// The message.
+        message: Append,
+        /// See [`Standing`].
+        standing: Standing,
+    },
     /// Keeps something else.
     Note(Note),
     /// Not a request: the service says unasked that the log keeps only what is behind this number.
@@ -168,6 +186,8 @@ pub enum Outcome {
         /// Its first time.
         unix_ms: u64,
     },
+    /// It was not kept before, as far as ids are remembered.
+    Missing,
     /// The table refused; whether it was kept is unknown.
     Refused,
     /// The log was closed, or what was said needs no answer.
@@ -211,11 +231,36 @@ impl Submission {
     pub fn append(
         &mut self,
         log: Slot,
-        (from, client): (Connection, u64),
+        from: (Connection, u64),
         dedupe: Option<u128>,
         is_copy: bool,
         draft: &Draft<'_>,
     ) {
+        let append = self.message(log, from, dedupe, is_copy, draft);
+        self.requests.push(Request::Append(append));
+    }
+
+    /// Asks for a message that may have been kept before.
+    pub fn find(
+        &mut self,
+        log: Slot,
+        from: (Connection, u64),
+        dedupe: u128,
+        standing: Standing,
+        draft: &Draft<'_>,
+    ) {
+        let message = self.message(log, from, Some(dedupe), false, draft);
+        self.requests.push(Request::Find { message, standing });
+    }
+
+    fn message(
+        &mut self,
+        log: Slot,
+        (from, client): (Connection, u64),
+        dedupe: Option<u128>,
+        is_copy: bool,
+        draft: &Draft<'_>,
+    ) -> Append {
         let texts = [
             self.keep(Some(draft.sender)),
             self.keep(draft.to),
@@ -223,7 +268,7 @@ impl Submission {
             self.keep(Some(draft.content)),
             self.keep(draft.metadata),
         ];
-        self.requests.push(Request::Append(Append {
+        Append {
             log,
             from,
             client,
@@ -231,7 +276,7 @@ impl Submission {
             is_copy,
             what: draft.what,
             texts,
-        }));
+        }
     }
 
     /// The texts of one of its messages.

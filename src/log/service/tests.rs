@@ -1,5 +1,6 @@
 use super::super::{Draft, First, Note, Owed, Reader, Span, What};
 use super::*;
+use crate::log::Standing;
 use crate::room::Connection;
 
 const LOG: Slot = Slot {
@@ -294,6 +295,45 @@ fn a_failed_batch_leaves_no_hole_and_no_id() {
         outcomes(&mut service, batch(&[Some(7)]), 300),
         [kept(2, 300)]
     );
+}
+
+/// Asks for messages with these ids.
+fn search(ids: &[u128]) -> Submission {
+    let mut submission = Submission::default();
+    for id in ids {
+        let from = (Connection::NONE, 0);
+        submission.find(LOG, from, *id, Standing::Reader, &draft("ann", None));
+    }
+    submission
+}
+
+#[test]
+fn a_message_that_is_only_looked_for_is_not_kept() {
+    let mut in_memory = LogService::in_memory(KEY);
+    open(&mut in_memory, LOG, key(Space::Chat, "room"));
+    let mut durable = service();
+    let expected = [met(1, 100), Outcome::Missing];
+    outcomes(&mut in_memory, batch(&[Some(7)]), 100);
+    assert_eq!(outcomes(&mut in_memory, search(&[7, 8]), 200), expected);
+    assert_eq!(
+        outcomes(&mut in_memory, batch(&[Some(8)]), 300),
+        [kept(2, 300)]
+    );
+    outcomes(&mut durable, batch(&[Some(7)]), 100);
+    assert_eq!(outcomes(&mut durable, search(&[7, 8]), 200), expected);
+    assert!(durable.table_mut().draft.is_none(), "no transaction");
+    // What a transaction that fails may have kept is not known before the recovery.
+    durable.table_mut().fate = Fate::Lost;
+    let mut both = batch(&[Some(9)]);
+    both.requests.extend(search(&[7, 9]).requests);
+    assert_eq!(outcomes(&mut durable, both, 300), [Outcome::Refused; 3]);
+    assert_eq!(
+        outcomes(&mut durable, search(&[7]), 400),
+        [Outcome::Refused]
+    );
+    durable.recover().unwrap();
+    let expected = [met(1, 100), Outcome::Missing];
+    assert_eq!(outcomes(&mut durable, search(&[7, 9]), 500), expected);
 }
 
 #[test]

@@ -242,6 +242,7 @@ fn kept(outcome: Outcome) -> Option<u64> {
         Outcome::Kept { seq, .. } => Some(seq),
         Outcome::Opened(_)
         | Outcome::Met { .. }
+        | Outcome::Missing
         | Outcome::Refused
         | Outcome::Closed
         | Outcome::Noted => None,
