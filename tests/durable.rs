@@ -366,6 +366,42 @@ fn what_is_older_than_its_days_is_trimmed(shards: u16) {
 }
 
 #[test]
+fn who_reads_the_database_keeps_no_server_from_starting_and_stopping() {
+    let folder = Folder::new("read");
+    let server = folder.serve(1);
+    let mut ann = server.client("ann");
+    ann.join("r");
+    ann.post("r", 1);
+    let session = ann.session.clone();
+    end(server, true);
+    // Of what the process before wrote last something is in the write-ahead log, and somebody reads it.
+    let reader = rusqlite::Connection::open(folder.database()).expect("a database");
+    let read = "BEGIN; SELECT count(*) FROM messages;";
+    reader.execute_batch(read).expect("it reads");
+    let mut server = folder.serve(1);
+    let is_named = format!("(process {}) reads the database", std::process::id());
+    server.await_log(&is_named);
+    let mut ann = Client::open(&server, &format!("?user=ann&session={session}"));
+    ann.join("r");
+    ann.post("r", 2);
+    drop(ann);
+    server.signal("TERM");
+    assert!(server.wait().success());
+    let log = server.log();
+    assert_eq!(log.matches(&is_named).count(), 2, "{log}");
+    assert!(!log.contains("not stop in good order"), "{log}");
+    drop(reader);
+    // All of it is there, and nothing has to be checked.
+    let mark = fs::read_to_string(folder.path().join("high-water")).expect("a mark");
+    assert!(mark.contains("clean"), "{mark}");
+    let server = folder.serve(1);
+    let mut bob = server.client("bob");
+    assert_eq!(seq(&bob.join("r")), 2);
+    drop(bob);
+    stop(server);
+}
+
+#[test]
 fn a_folder_in_use_or_of_a_newer_version_is_refused() {
     let folder = Folder::new("refused");
     let server = folder.serve(1);

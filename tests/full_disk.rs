@@ -177,6 +177,33 @@ fn a_full_disk_refuses_and_comes_back() {
 }
 
 #[test]
+fn a_recovery_says_who_is_in_its_way() {
+    let folder = Folder::new("busy");
+    let server = with_limited_files(&folder);
+    let mut ann = server.client("ann");
+    ann.join("r");
+    ann.post("r", 1);
+    let reader = rusqlite::Connection::open(folder.database()).expect("a database");
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM messages;")
+        .expect("it reads");
+    limit_files(&server, Some(0));
+    let message = json!({"type": "message", "room_id": "r", "content": 2, "id": "two"});
+    assert_eq!(ann.ask(message.clone(), "error")["code"], "storage");
+    limit_files(&server, None);
+    server.await_log(&format!(
+        "(process {}) reads the database",
+        std::process::id()
+    ));
+    assert_eq!(readiness(&server), 503);
+    drop(reader);
+    until("it is ready again", || readiness(&server) == 200);
+    assert_eq!(ann.ask(message, "ack")["seq_id"], 2);
+    drop(ann);
+    stop(server);
+}
+
+#[test]
 fn a_database_that_cannot_be_written_refuses_and_comes_back() {
     for shards in [1, 2] {
         let folder = Folder::new("locked");

@@ -66,6 +66,8 @@ pub struct Committer<D> {
     /// When the disk was last looked at, and whether there was something to look for since.
     looked: Instant,
     retried: Instant,
+    /// What was last said of why it does not recover.
+    said: Option<TableError>,
 }
 
 impl<D: Disk> Committer<D> {
@@ -83,6 +85,7 @@ impl<D: Disk> Committer<D> {
             folder,
             looked: Instant::now(),
             retried: Instant::now(),
+            said: None,
         }
     }
 
@@ -150,12 +153,21 @@ impl<D: Disk> Committer<D> {
         match recovered {
             Ok(unknown) => {
                 log::warn!("the disk has recovered");
+                self.said = None;
                 self.desk.set_well(true);
                 self.desk.answer(unknown);
             }
-            Err(error) => log::debug!("the disk has not recovered: {error}"),
+            Err(error) => self.say(error),
         }
         self.retried = Instant::now();
+    }
+
+    /// Says once why the disk does not recover.
+    fn say(&mut self, error: TableError) {
+        if self.said.as_ref() != Some(&error) {
+            log::warn!("the disk has not recovered: {error}");
+            self.said = Some(error);
+        }
     }
 
     /// A small step of what is done in the background.

@@ -12,6 +12,7 @@
 //! | `ids` | of that, the ids of messages |
 //! | `names` | of that, the users |
 //! | `reader` | [`Reader`](crate::log::Reader) in SQL, and the settings of a connection |
+//! | `readers` | who else reads the database, in words |
 //! | `deletions` | deletions and what they leave, in SQL |
 //! | `sanctions` | mutes and bans in SQL |
 //! | `checkpoint` | the thread that brings what was committed into the database |
@@ -29,6 +30,7 @@ mod folder;
 mod ids;
 mod names;
 mod reader;
+mod readers;
 mod sanctions;
 mod schema;
 mod table;
@@ -152,7 +154,7 @@ pub fn open(plan: Plan) -> Result<Opened, StoreError> {
     ));
     let mut table = SqliteTable::new(connection, mark, mark_file, id_key)?;
     // What the process before wrote last is on the disk before anything is said of it.
-    table.checkpoint().map_err(StoreError::Table)?;
+    table.settle_log().map_err(StoreError::Table)?;
     let mut service = LogService::new(table, id_key);
     service.start().map_err(StoreError::Table)?;
     Ok(Opened {
@@ -220,6 +222,9 @@ impl Opened {
 }
 
 /// Makes a consistent copy of a database that may be in use, into a file that does not exist.
+///
+/// It is one transaction: a copy page by page would begin anew with each commit of the server, and never end under one
+/// that goes on. Meanwhile the write-ahead log cannot begin anew, and grows by what is committed.
 ///
 /// # Errors
 ///

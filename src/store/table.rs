@@ -5,6 +5,7 @@ use super::deletions;
 use super::folder::{Mark, MarkFile};
 use super::ids::Ids;
 use super::reader::{meta, opened, read, space, unsigned};
+use super::readers;
 use super::upkeep::Upkeep;
 use crate::hashing::HashKey;
 use crate::limits::STORE_PLACE_COUNT_MAX;
@@ -22,6 +23,15 @@ struct Place {
     id: i64,
     /// Number and time of its last entry, where this transaction has moved it.
     moved: Option<(u64, u64)>,
+}
+
+/// What became of the write-ahead log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emptied {
+    /// All of it is in the database, and it is empty.
+    Whole,
+    /// Somebody else reads the database, and some of it has to stay for that.
+    Busy,
 }
 
 /// The committer's connection.
@@ -124,21 +134,44 @@ impl SqliteTable {
         self.places.remove(key);
     }
 
-    /// Brings the write-ahead log into the database and empties it.
+    /// Brings the write-ahead log into the database and empties it, as far as others let it.
     ///
     /// # Errors
     ///
-    /// The disk failed, or someone reads for long.
-    pub fn checkpoint(&mut self) -> Result<(), TableError> {
+    /// The disk failed.
+    pub fn checkpoint(&mut self) -> Result<Emptied, TableError> {
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.rest();
         }
         let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
         let busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
-        match busy {
-            0 => Ok(()),
-            _ => Err(TableError("another program keeps the database busy".into())),
+        Ok(match busy {
+            0 => Emptied::Whole,
+            _ => Emptied::Busy,
+        })
+    }
+
+    /// Sees to it that all that was written before is on the disk: at once, or where somebody else reads the database,
+    /// by a commit, which syncs what is before it in the write-ahead log.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn settle_log(&mut self) -> Result<(), TableError> {
+        if self.checkpoint()? == Emptied::Busy {
+            log::warn!(
+                "{} reads the database: its write-ahead log stays as it is",
+                self.others()
+            );
+            self.begin()?;
+            self.commit()?;
         }
+        Ok(())
+    }
+
+    /// Who else has the database open.
+    fn others(&self) -> String {
+        readers::others(self.connection.path().unwrap_or_default())
     }
 
     /// Sees to it that the high-water mark is on the disk.
@@ -156,7 +189,12 @@ impl SqliteTable {
     ///
     /// The disk failed.
     pub fn close(mut self) -> Result<(), TableError> {
-        self.checkpoint()?;
+        if self.checkpoint()? == Emptied::Busy {
+            log::warn!(
+                "{} reads the database: what was kept stays in its write-ahead log until the next start",
+                self.others()
+            );
+        }
         // Its connection is not to be the last that is closed.
         self.checkpoints = None;
         self.connection
@@ -354,7 +392,12 @@ impl Table for SqliteTable {
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
-        self.checkpoint()?;
+        if self.checkpoint()? == Emptied::Busy {
+            let others = self.others();
+            return Err(TableError(format!(
+                "{others} reads the database for too long"
+            )));
+        }
         self.ids = Ids::load(&self.connection)?;
         let commits: i64 = meta(&self.connection, "commits")?;
         self.mark.commits = commits.cast_unsigned();
