@@ -14,15 +14,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use store::{Folder, stop};
 
-/// A file system of 8 MiB on a folder, which ends with this value.
+/// A small file system on a folder, which ends with this value.
 struct Volume<'a>(&'a Path);
 
 impl Volume<'_> {
-    fn mount(path: &Path) -> Option<Volume<'_>> {
+    fn mount<'a>(path: &'a Path, size: &str) -> Option<Volume<'a>> {
         fs::create_dir_all(path).expect("a folder");
         let mut mount = Command::new("mount");
         mount
-            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
             .arg(path);
         let is_mounted = mount.output().is_ok_and(|output| output.status.success());
         is_mounted.then_some(Volume(path))
@@ -126,7 +126,7 @@ fn readiness(server: &Server) -> u16 {
 #[test]
 fn a_full_disk_refuses_and_comes_back() {
     let folder = Folder::new("full");
-    let Some(volume) = Volume::mount(folder.path()) else {
+    let Some(volume) = Volume::mount(folder.path(), "8m") else {
         println!("skipped: no file system can be mounted here");
         return;
     };
@@ -172,6 +172,48 @@ fn a_full_disk_refuses_and_comes_back() {
     let seqs = ann.take_seqs("r", kept + 1);
     assert!(seqs.iter().copied().eq(1..=kept as u64 + 1));
     assert_eq!(ann.ask(again, "ack")["dup"], true);
+    stop(server);
+    drop(volume);
+}
+
+#[test]
+fn a_full_disk_comes_back_when_old_messages_are_trimmed() {
+    const COUNT: u64 = 1_500;
+    let folder = Folder::new("trimmed");
+    let Some(volume) = Volume::mount(folder.path(), "64m") else {
+        println!("skipped: no file system can be mounted here");
+        return;
+    };
+    let server = folder.serve_with(1, &["--retain-messages", "log-*=20"]);
+    let mut ann = server.client("ann");
+    ann.join("log-1");
+    // More than the volume holds, so that there is no room but what was trimmed.
+    let text = "x".repeat(60_000);
+    let mut refused_count = 0;
+    for number in 1..=COUNT {
+        let id = number.to_string();
+        let message = json!({"type": "message", "room_id": "log-1", "content": text, "id": id});
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            ann.say(message.clone());
+            let answer = ann.next_of(&["ack", "error"]);
+            if answer["type"] == "ack" {
+                assert_eq!(answer["seq_id"], number);
+                break;
+            }
+            assert_eq!(answer["code"], "storage", "{answer}");
+            assert!(Instant::now() < deadline, "{number} is never kept");
+            refused_count += 1;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    assert!(refused_count > 0, "it was never full");
+    until("it is ready", || readiness(&server) == 200);
+    let page = json!({"type": "history", "room_id": "log-1", "limit": 2});
+    let page = ann.ask(page, "history");
+    let messages = page["messages"].as_array().expect("messages");
+    assert_eq!(seqs(messages), [COUNT - 1, COUNT]);
+    drop(ann);
     stop(server);
     drop(volume);
 }

@@ -142,6 +142,20 @@ impl<T: Table> LogService<T> {
         }
     }
 
+    /// What had failed was not the table, which stands as it is known here: it goes on. Gives whether that is so.
+    pub fn go_on(&mut self) -> bool {
+        let is_whole = match &self.health {
+            Health::Well => true,
+            Health::Failed {
+                suspects, unknown, ..
+            } => suspects.is_empty() && unknown.is_empty(),
+        };
+        if is_whole {
+            self.health = Health::Well;
+        }
+        is_whole
+    }
+
     /// What a shard is told when a log was trimmed, if one holds it open.
     pub fn trimmed(&self, key: &Key, seq: u64) -> Option<(u16, Answers)> {
         let (place, _) = self.logs.iter().find(|(_, log)| log.key == *key)?;

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 const IDLE: Duration = Duration::from_secs(5);
 /// How often it looks for room on the disk while it works, and writes the high-water mark through.
 const LOOK: Duration = Duration::from_secs(1);
+/// It looks for room earlier when so much was written, in bytes.
+const LOOK_BYTES: usize = 256 * 1024;
 
 /// A table as the committer has it.
 pub trait Disk: Table {
@@ -27,6 +29,16 @@ pub trait Disk: Table {
     ///
     /// The disk failed.
     fn sync_mark(&self) -> io::Result<()>;
+
+    /// Bytes of the database that hold nothing any more.
+    fn reusable_bytes(&self) -> u64;
+
+    /// Gives back to the volume what it does not need, as far as others let it.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    fn give_back(&mut self) -> Result<(), TableError>;
 
     /// Does a small step of what is done in the background. Gives the logs that were trimmed, and up to where.
     ///
@@ -48,6 +60,15 @@ impl Disk for SqliteTable {
         SqliteTable::sync_mark(self)
     }
 
+    fn reusable_bytes(&self) -> u64 {
+        // Where it cannot be said, nothing counts.
+        SqliteTable::reusable_bytes(self).unwrap_or(0)
+    }
+
+    fn give_back(&mut self) -> Result<(), TableError> {
+        SqliteTable::give_back(self)
+    }
+
     fn tidy(&mut self, upkeep: &mut Upkeep) -> Result<Vec<(Key, u64)>, TableError> {
         SqliteTable::tidy(self, upkeep, unix_ms())
     }
@@ -63,10 +84,13 @@ pub struct Committer<D> {
     service: LogService<D>,
     upkeep: Upkeep,
     folder: PathBuf,
-    /// When the disk was last looked at, and whether there was something to look for since.
+    /// Whether nothing but room is missing where nothing is kept: the table itself is as it should be.
+    is_whole: bool,
+    /// When the disk was last looked at, and what was written since then, in bytes.
     looked: Instant,
+    written_bytes: usize,
+    /// When it was last tried again, and what was said of that.
     retried: Instant,
-    /// What was last said of why it does not recover.
     said: Option<TableError>,
 }
 
@@ -83,7 +107,9 @@ impl<D: Disk> Committer<D> {
             service,
             upkeep: Upkeep::new(retention),
             folder,
+            is_whole: false,
             looked: Instant::now(),
+            written_bytes: 0,
             retried: Instant::now(),
             said: None,
         }
@@ -103,8 +129,10 @@ impl<D: Disk> Committer<D> {
     }
 
     fn patience(&self) -> Duration {
+        let pause = Duration::from_millis(u64::from(STORE_RETRY_MS));
         match self.service.failure() {
-            Some(_) => Duration::from_millis(u64::from(STORE_RETRY_MS)),
+            Some(_) if self.is_whole => self.upkeep.patience().min(pause),
+            Some(_) => pause,
             None => self.upkeep.patience().min(IDLE),
         }
     }
@@ -119,29 +147,56 @@ impl<D: Disk> Committer<D> {
             .figures
             .note_commit(request_count, began.elapsed());
         if was_well && let Some(error) = self.service.failure() {
+            let error = error.clone();
             self.desk.figures.failures.fetch_add(1, Ordering::Relaxed);
-            self.desk.set_well(false);
-            log::error!("nothing is kept until the disk recovers: {error}");
-            self.retried = Instant::now();
+            self.failed(error);
         }
+        self.written_bytes += bytes;
         self.desk.committed(bytes);
         self.desk.answer(answers);
     }
 
     /// Nothing is written where too little room is left for anything else.
     fn look_around(&mut self) {
-        if self.looked.elapsed() < LOOK {
+        if self.looked.elapsed() >= LOOK {
+            self.looked = Instant::now();
+            let _ = self.service.table_mut().sync_mark();
+        } else if self.written_bytes < LOOK_BYTES {
             return;
         }
-        self.looked = Instant::now();
-        let _ = self.service.table_mut().sync_mark();
-        if self.service.failure().is_none()
-            && let Err(error) = room_for_more(&self.folder)
-        {
-            log::error!("nothing is kept until there is room: {error}");
-            self.desk.set_well(false);
-            self.service.fail(error);
+        self.written_bytes = 0;
+        if self.service.failure().is_some() || self.room().is_ok() {
+            return;
         }
+        if let Err(error) = self.service.table_mut().give_back() {
+            self.failed(error);
+        } else if let Err(error) = self.room() {
+            self.ran_full(error);
+        }
+    }
+
+    fn room(&mut self) -> Result<(), TableError> {
+        let reusable_bytes = self.service.table_mut().reusable_bytes();
+        room_for_more(&self.folder, reusable_bytes)
+    }
+
+    /// The table has failed: it has to recover before anything else is done with it.
+    fn failed(&mut self, error: TableError) {
+        log::error!("nothing is kept until the disk recovers: {error}");
+        self.desk.set_well(false);
+        self.is_whole = false;
+        self.retried = Instant::now();
+        self.service.fail(error);
+    }
+
+    /// There is too little room. The table is as it should be, and what is trimmed makes room.
+    fn ran_full(&mut self, error: TableError) {
+        log::error!("nothing is kept until there is room: {error}");
+        self.desk.set_well(false);
+        self.is_whole = true;
+        self.retried = Instant::now();
+        self.upkeep.hurry();
+        self.service.fail(error);
     }
 
     fn retry(&mut self) {
@@ -149,17 +204,37 @@ impl<D: Disk> Committer<D> {
         if self.service.failure().is_none() || self.retried.elapsed() < pause {
             return;
         }
-        let recovered = room_for_more(&self.folder).and_then(|()| self.service.recover());
-        match recovered {
-            Ok(unknown) => {
-                log::warn!("the disk has recovered");
-                self.said = None;
-                self.desk.set_well(true);
-                self.desk.answer(unknown);
-            }
-            Err(error) => self.say(error),
-        }
         self.retried = Instant::now();
+        if !self.is_whole {
+            match self.service.recover() {
+                Ok(unknown) => self.desk.answer(unknown),
+                Err(error) => return self.say(error),
+            }
+            if let Err(error) = self.room() {
+                self.ran_full(error);
+                return;
+            }
+        } else if !self.finds_room() {
+            return;
+        }
+        self.said = None;
+        log::warn!("the disk has recovered");
+        self.desk.set_well(true);
+    }
+
+    /// Goes on if there is room again.
+    fn finds_room(&mut self) -> bool {
+        if self.room().is_err() {
+            if let Err(error) = self.service.table_mut().give_back() {
+                self.failed(error);
+                return false;
+            }
+            if self.room().is_err() {
+                return false;
+            }
+        }
+        self.is_whole = self.service.go_on();
+        self.is_whole
     }
 
     /// Says once why the disk does not recover.
@@ -172,7 +247,7 @@ impl<D: Disk> Committer<D> {
 
     /// A small step of what is done in the background.
     fn tidy(&mut self) {
-        if self.service.failure().is_some() {
+        if self.service.failure().is_some() && !self.is_whole {
             return;
         }
         match self.service.table_mut().tidy(&mut self.upkeep) {
@@ -182,11 +257,7 @@ impl<D: Disk> Committer<D> {
                     .filter_map(|(key, seq)| self.service.trimmed(key, *seq));
                 self.desk.answer(told.collect());
             }
-            Err(error) => {
-                self.desk.set_well(false);
-                log::error!("nothing is kept until the disk recovers: {error}");
-                self.service.fail(error);
-            }
+            Err(error) => self.failed(error),
         }
     }
 }

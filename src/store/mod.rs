@@ -50,7 +50,7 @@ use self::reader::{configure, meta};
 use self::schema::Seed;
 use crate::hashing::HashKey;
 use crate::hub::Restored;
-use crate::limits::{FREE_BYTES_MIN, FREE_PERCENT_MIN};
+use crate::limits::{FREE_BYTES_MIN, FREE_PERCENT_MIN, WAL_PAGE_COUNT};
 use crate::log::{LogService, TableError};
 use crate::sanctions::Sanction;
 use rusqlite::Connection;
@@ -59,6 +59,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+
+/// About as long as the write-ahead log gets, in bytes.
+const LOG_BYTES: u128 = 2 * WAL_PAGE_COUNT as u128 * 4096;
 
 /// What a store is opened with.
 #[derive(Clone, Debug)]
@@ -254,8 +257,10 @@ impl Store {
     }
 }
 
-/// Whether the volume of a folder has room for more than what is left for others.
-fn room_for_more(folder: &Path) -> Result<(), TableError> {
+/// Whether there is room for more than what is left for others: on the volume of a folder, or in the database itself,
+/// of which `reusable_bytes` hold nothing. What is written there goes through the write-ahead log, which is on the
+/// volume.
+fn room_for_more(folder: &Path, reusable_bytes: u64) -> Result<(), TableError> {
     // Where it cannot be said, the disk will say it itself.
     let Ok(volume) = rustix::fs::statvfs(folder) else {
         return Ok(());
@@ -266,10 +271,12 @@ fn room_for_more(folder: &Path) -> Result<(), TableError> {
         unit * u128::from(volume.f_blocks),
     );
     let least = (all * u128::from(FREE_PERCENT_MIN) / 100).min(u128::from(FREE_BYTES_MIN));
-    match free >= least {
+    let log_bytes = (least / 2).min(LOG_BYTES);
+    match free >= log_bytes && free + u128::from(reusable_bytes) >= least {
         true => Ok(()),
         false => Err(TableError(format!(
-            "{free} bytes are free on the volume of {}, of which {least} are left for others",
+            "{free} bytes are free on the volume of {}, of which {least} are left for others, and {reusable_bytes} in \
+             the database",
             folder.display()
         ))),
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long a lock of another program (somebody's `sqlite3`) is waited for.
-const BUSY: Duration = Duration::from_secs(2);
+pub const BUSY: Duration = Duration::from_secs(2);
 /// A connection for reading alone.
 #[derive(Debug)]
 pub struct SqliteReader {

@@ -4,7 +4,7 @@ use super::checkpoint::{self, Checkpoints};
 use super::deletions;
 use super::folder::{Mark, MarkFile};
 use super::ids::Ids;
-use super::reader::{meta, opened, read, space, unsigned};
+use super::reader::{BUSY, meta, opened, read, space, unsigned};
 use super::readers;
 use super::upkeep::Upkeep;
 use crate::hashing::HashKey;
@@ -16,6 +16,7 @@ use crate::room::{Key, Space};
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::io;
+use std::time::Duration;
 
 /// Where a log lies.
 #[derive(Clone, Copy, Debug)]
@@ -169,9 +170,34 @@ impl SqliteTable {
         Ok(())
     }
 
+    /// Gives what the write-ahead log takes back to the volume, if nobody reads the database at this moment.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn give_back(&mut self) -> Result<(), TableError> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let emptied = self.checkpoint();
+        self.connection.busy_timeout(BUSY)?;
+        emptied.map(|_| ())
+    }
+
     /// Who else has the database open.
     fn others(&self) -> String {
         readers::others(self.connection.path().unwrap_or_default())
+    }
+
+    /// Bytes of the database that hold nothing any more, so that what is written next takes none from the volume.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn reusable_bytes(&self) -> rusqlite::Result<u64> {
+        let number = |name| {
+            let number = |row: &rusqlite::Row<'_>| unsigned(row, 0);
+            self.connection.pragma_query_value(None, name, number)
+        };
+        Ok(number("freelist_count")? * number("page_size")?)
     }
 
     /// Sees to it that the high-water mark is on the disk.

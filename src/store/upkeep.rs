@@ -71,6 +71,13 @@ impl Upkeep {
         }
     }
 
+    /// Begins a round now, if none is under way.
+    pub fn hurry(&mut self) {
+        if let Work::Rest(_) = self.work {
+            self.work = Work::Logs(0);
+        }
+    }
+
     /// How long it has nothing to do.
     pub fn patience(&self) -> Duration {
         match &self.work {

@@ -111,6 +111,14 @@ impl Disk for Faulty {
         self.table.sync_mark()
     }
 
+    fn reusable_bytes(&self) -> u64 {
+        Disk::reusable_bytes(&self.table)
+    }
+
+    fn give_back(&mut self) -> Result<(), TableError> {
+        self.table.give_back()
+    }
+
     fn tidy(&mut self, upkeep: &mut Upkeep) -> Result<Vec<(Key, u64)>, TableError> {
         Disk::tidy(&mut self.table, upkeep)
     }
