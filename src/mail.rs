@@ -360,6 +360,13 @@ pub enum Mail {
         /// The message.
         seq: u64,
     },
+    /// To a shard with members: messages up to this one are kept nowhere any more.
+    Trimmed {
+        /// The room.
+        room: Key,
+        /// See above.
+        seq: u64,
+    },
     /// To a shard with members: a user is taken out of the room.
     Remove {
         /// The room.
@@ -452,6 +459,7 @@ impl Mail {
             | Mail::Remove { .. }
             | Mail::Delete { .. }
             | Mail::Erase { .. }
+            | Mail::Trimmed { .. }
             | Mail::Confirm { .. }
             | Mail::Took { .. } => 0,
         };
@@ -480,6 +488,7 @@ impl Mail {
             | Mail::Frames { .. }
             | Mail::Remove { .. }
             | Mail::Erase { .. }
+            | Mail::Trimmed { .. }
             | Mail::Reply { .. } => None,
         }
     }

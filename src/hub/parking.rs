@@ -143,6 +143,7 @@ impl Hub {
             | Mail::Claimed { .. }
             | Mail::Joined { .. }
             | Mail::Erase { .. }
+            | Mail::Trimmed { .. }
             | Mail::Remove { .. }
             | Mail::Frames { .. }
             | Mail::Reply { .. } => {
@@ -194,6 +195,7 @@ fn may_wait(parked: &Parked, from: u16, mail: &Mail, is_full: bool) -> bool {
         Mail::Claimed { .. }
         | Mail::Joined { .. }
         | Mail::Erase { .. }
+        | Mail::Trimmed { .. }
         | Mail::Remove { .. }
         | Mail::Frames { .. }
         | Mail::Reply { .. } => false,

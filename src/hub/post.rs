@@ -121,6 +121,11 @@ impl Hub {
             Mail::Moderate { room, asked, order } => self.moderate_home(&room, &asked, &order),
             Mail::Delete { room, deletion } => self.delete_home(&room, deletion),
             Mail::Erase { room, seq } => self.erase_in(&room, seq),
+            Mail::Trimmed { room, seq } => {
+                if let Some(index) = self.find(&room) {
+                    self.let_go(index, seq);
+                }
+            }
             Mail::Remove { room, removal } => self.remove_from(&room, &removal),
             Mail::Confirm { room, seq } => self.confirm_home(&room, seq),
             Mail::Frames { room, epoch, batch } => self.follow(from, &room, epoch, &batch),
