@@ -1,5 +1,6 @@
 //! The tools beside the server: `roomcast export`, `import` and `backup`.
 
+use crate::limits::Limits;
 use crate::log::{Copy, Draft, Entry, Table, What};
 use crate::proto::{is_sound, name};
 use crate::reactor::sys;
@@ -220,6 +221,7 @@ fn import(data: &Path, room: Option<&str>, input: impl BufRead) -> Result<usize,
         folder: data.to_owned(),
         retention: Retention::default(),
         is_new_epoch: false,
+        inbox_bytes_max: Limits::default().inbox_bytes_max,
         seed: sys::random().map_err(ToolError::Stream)?,
     })?;
     let id_key = store.id_key();

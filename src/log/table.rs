@@ -16,7 +16,8 @@ pub struct Opened {
     pub trimmed: u64,
     /// Of an inbox: the last `seq_id` that its user has surely had.
     pub confirmed: u64,
-    /// About how many bytes lie behind `confirmed`.
+    /// About how many bytes lie behind `confirmed`; where an inbox is full with that, no more are counted. Only an opening
+    /// counts them.
     pub waiting_bytes: u64,
     /// When the last entry was numbered, in milliseconds since the Unix epoch; 0 if none was.
     pub unix_ms: u64,

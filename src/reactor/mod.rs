@@ -283,6 +283,7 @@ fn open_store(config: &Config) -> Result<Option<store::Opened>, StartError> {
         folder: folder.to_owned(),
         retention: config.retention.clone(),
         is_new_epoch: config.is_new_epoch,
+        inbox_bytes_max: config.limits.inbox_bytes_max,
         seed: sys::random().map_err(StartError::System)?,
     };
     store::open(plan).map(Some).map_err(StartError::Store)

@@ -72,6 +72,8 @@ pub struct Plan {
     pub retention: Retention,
     /// Whether the logs get a new epoch, whatever the high-water mark says.
     pub is_new_epoch: bool,
+    /// See [`Limits::inbox_bytes_max`](crate::limits::Limits::inbox_bytes_max): no more of an inbox is counted.
+    pub inbox_bytes_max: usize,
     /// Random bytes, for a new store or a new epoch.
     pub seed: [u8; 32],
 }
@@ -155,7 +157,8 @@ pub fn open(plan: Plan) -> Result<Opened, StoreError> {
         meta(&connection, "id_key_0")?.cast_unsigned(),
         meta(&connection, "id_key_1")?.cast_unsigned(),
     ));
-    let mut table = SqliteTable::new(connection, mark, mark_file, id_key)?;
+    let inbox_bytes_max = u64::try_from(plan.inbox_bytes_max).unwrap_or(u64::MAX);
+    let mut table = SqliteTable::new(connection, mark, mark_file, id_key, inbox_bytes_max)?;
     // What the process before wrote last is on the disk before anything is said of it.
     table.settle_log().map_err(StoreError::Table)?;
     let mut service = LogService::new(table, id_key);

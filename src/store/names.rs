@@ -110,6 +110,7 @@ mod tests {
             folder: folder.clone(),
             retention: Retention::default(),
             is_new_epoch: false,
+            inbox_bytes_max: crate::limits::Limits::default().inbox_bytes_max,
             seed: [7; 32],
         };
         let mut opened = open(plan).expect("a store");

@@ -58,7 +58,7 @@ impl SqliteReader {
     ///
     /// The disk failed.
     pub fn epoch_of(&self, key: &Key) -> rusqlite::Result<u64> {
-        let opened = opened(&self.connection, key)?;
+        let opened = find(&self.connection, key)?;
         Ok(opened.map_or(0, |(_, opened)| opened.head.epoch))
     }
 }
@@ -100,12 +100,12 @@ pub fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 
-/// What the database knows of a log, and its row.
+/// What the database knows of a log but for the bytes that wait there, and its row.
 ///
 /// # Errors
 ///
 /// The disk failed.
-pub fn opened(connection: &Connection, key: &Key) -> rusqlite::Result<Option<(i64, Opened)>> {
+pub fn find(connection: &Connection, key: &Key) -> rusqlite::Result<Option<(i64, Opened)>> {
     let sql = "SELECT id, epoch, head, trimmed, confirmed, unix_ms FROM logs WHERE space = ?1 AND name = ?2";
     let mut find = connection.prepare_cached(sql)?;
     let found = find.query_row((space(key.space), &*key.name), |row| {
@@ -121,17 +121,32 @@ pub fn opened(connection: &Connection, key: &Key) -> rusqlite::Result<Option<(i6
         };
         Ok((row.get(0)?, opened))
     });
-    let Some((id, mut opened)) = found.optional()? else {
-        return Ok(None);
-    };
-    if key.space == Space::Inbox && opened.confirmed < opened.head.seq {
-        let sql = "SELECT coalesce(sum(octet_length(content) + coalesce(octet_length(metadata), 0) + 128), 0)
-                   FROM messages WHERE log_id = ?1 AND seq_id > ?2";
-        let mut sum = connection.prepare_cached(sql)?;
-        let confirmed = opened.confirmed.cast_signed();
-        opened.waiting_bytes = sum.query_row((id, confirmed), |row| unsigned(row, 0))?;
+    found.optional()
+}
+
+/// About how many bytes wait in a log behind message `confirmed`. Where they are more than `bytes_max`, some of them are
+/// not looked at.
+///
+/// # Errors
+///
+/// The disk failed.
+pub fn waiting_bytes(
+    connection: &Connection,
+    log_id: i64,
+    confirmed: u64,
+    bytes_max: u64,
+) -> rusqlite::Result<u64> {
+    let sql = "SELECT octet_length(content) + coalesce(octet_length(metadata), 0) + 128
+               FROM messages WHERE log_id = ?1 AND seq_id > ?2 ORDER BY seq_id";
+    let mut lengths = connection.prepare_cached(sql)?;
+    let mut rows = lengths.query((log_id, confirmed.cast_signed()))?;
+    let mut bytes = 0;
+    while bytes <= bytes_max
+        && let Some(row) = rows.next()?
+    {
+        bytes += unsigned(row, 0)?;
     }
-    Ok(Some((id, opened)))
+    Ok(bytes)
 }
 
 /// Reads a stretch of a log. See [`Reader::read`].
@@ -141,7 +156,7 @@ pub fn read(
     span: Span,
     each: &mut dyn FnMut(&Entry<'_>) -> bool,
 ) -> rusqlite::Result<Option<Opened>> {
-    let Some((id, opened)) = opened(connection, key)? else {
+    let Some((id, opened)) = find(connection, key)? else {
         return Ok(None);
     };
     let mut entries = connection.prepare_cached(match span.newest_first {
@@ -180,4 +195,74 @@ pub fn read(
         }
     }
     Ok(Some(opened))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Note, Table, What};
+    use crate::store::{Plan, Retention, open};
+
+    #[test]
+    fn what_waits_in_an_inbox_is_counted_at_its_opening_alone_and_only_until_it_is_full() {
+        const COUNT: u64 = 1_000;
+        const INBOX_BYTES_MAX: usize = 10_000;
+        let folder = std::env::temp_dir().join(format!("roomcast-waits-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let plan = Plan {
+            folder: folder.clone(),
+            retention: Retention::default(),
+            is_new_epoch: false,
+            inbox_bytes_max: INBOX_BYTES_MAX,
+            seed: [7; 32],
+        };
+        let mut opened = open(plan).expect("a store");
+        let mut reader = SqliteReader::open(&folder.join("roomcast.db")).expect("a reader");
+        let table = opened.table();
+        let (space, name) = (Space::Inbox, "bob".into());
+        let key = Key { space, name };
+        table.begin().expect("a transaction");
+        for seq in 1..=COUNT {
+            let entry = Entry {
+                seq,
+                unix_ms: 1,
+                dedupe: None,
+                client: 0,
+                copy: Copy::None,
+                draft: Draft {
+                    what: What::Message,
+                    sender: "bob",
+                    to: Some("ann"),
+                    id: None,
+                    content: "12",
+                    metadata: Some("{}"),
+                },
+            };
+            table.append(&key, 1, &entry).expect("kept");
+        }
+        table.commit().expect("kept");
+        let span = Span {
+            after: 0,
+            until: 1,
+            newest_first: false,
+        };
+        let read = reader.read(&key, span, &mut |_| false).expect("read");
+        assert_eq!(read.expect("a log").waiting_bytes, 0, "it is only read");
+        let mut waiting = |confirmed| {
+            table.begin().expect("a transaction");
+            let (name, seq) = (key.name.clone(), confirmed);
+            table.note(&Note::Confirm { name, seq }).expect("kept");
+            table.commit().expect("kept");
+            let opened = table.open(&key).expect("read").expect("a log");
+            opened.waiting_bytes
+        };
+        let message_bytes = 128 + 4;
+        let enough = (INBOX_BYTES_MAX as u64 / message_bytes + 1) * message_bytes;
+        assert_eq!(waiting(0), enough, "the rest is not looked at");
+        assert_eq!(waiting(COUNT - 10), 10 * message_bytes);
+        assert_eq!(waiting(COUNT), 0);
+        drop(reader);
+        opened.close().expect("in good order");
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }

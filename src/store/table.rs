@@ -4,7 +4,7 @@ use super::checkpoint::{self, Checkpoints};
 use super::deletions;
 use super::folder::{Mark, MarkFile};
 use super::ids::Ids;
-use super::reader::{BUSY, meta, opened, read, space, unsigned};
+use super::reader::{BUSY, find, meta, read, space, unsigned, waiting_bytes};
 use super::readers;
 use super::upkeep::Upkeep;
 use crate::hashing::HashKey;
@@ -40,6 +40,8 @@ pub enum Emptied {
 pub struct SqliteTable {
     pub(super) connection: Connection,
     epoch: u64,
+    /// Bytes over which an inbox is full.
+    inbox_bytes_max: u64,
     places: HashMap<Key, Place, HashKey>,
     /// Logs that this transaction has moved.
     moved: Vec<Key>,
@@ -61,6 +63,7 @@ impl SqliteTable {
         mark: Mark,
         mark_file: MarkFile,
         id_key: HashKey,
+        inbox_bytes_max: u64,
     ) -> rusqlite::Result<SqliteTable> {
         let epoch: i64 = meta(&connection, "epoch")?;
         Ok(SqliteTable {
@@ -68,6 +71,7 @@ impl SqliteTable {
             checkpoints: None,
             connection,
             epoch: epoch.cast_unsigned(),
+            inbox_bytes_max,
             places: HashMap::with_hasher(id_key),
             moved: Vec::new(),
             mark,
@@ -356,14 +360,19 @@ impl Reader for SqliteTable {
 impl Table for SqliteTable {
     fn open(&mut self, key: &Key) -> Result<Option<Opened>, TableError> {
         let moved = self.places.get(key).and_then(|place| place.moved);
-        let opened = opened(&self.connection, key)?.map(|(_, mut opened)| {
+        let found = find(&self.connection, key)?;
+        if let Some((id, mut opened)) = found {
             if let Some((seq, unix_ms)) = moved {
                 (opened.head.seq, opened.unix_ms) = (seq, unix_ms);
             }
-            opened
-        });
-        if opened.is_some() || key.space != Space::Inbox {
-            return Ok(opened);
+            if key.space == Space::Inbox && opened.confirmed < opened.head.seq {
+                let (confirmed, bytes_max) = (opened.confirmed, self.inbox_bytes_max);
+                opened.waiting_bytes = waiting_bytes(&self.connection, id, confirmed, bytes_max)?;
+            }
+            return Ok(Some(opened));
+        }
+        if key.space != Space::Inbox {
+            return Ok(None);
         }
         let sql = "SELECT epoch FROM users WHERE name = ?1";
         let mut find = self.connection.prepare_cached(sql)?;

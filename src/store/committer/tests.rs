@@ -152,6 +152,7 @@ impl Scene {
             folder: folder.clone(),
             retention: Retention::default(),
             is_new_epoch: false,
+            inbox_bytes_max: crate::limits::Limits::default().inbox_bytes_max,
             seed: [7; 32],
         };
         let opened = open(plan).expect("a store");
