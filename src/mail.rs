@@ -323,6 +323,8 @@ pub enum Mail {
         room: Key,
         /// Who asks.
         from: Connection,
+        /// Its user.
+        user: Arc<str>,
         /// Which.
         page: Page,
         /// The command's `id`.
@@ -334,6 +336,8 @@ pub enum Mail {
         room: Key,
         /// Who asks.
         from: Connection,
+        /// Its user.
+        user: Arc<str>,
         /// The command's `id`.
         id: Option<Box<str>>,
     },

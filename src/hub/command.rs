@@ -265,12 +265,14 @@ impl Hub {
             return;
         }
         let (from, id) = (self.connection(peer), request.id.as_deref().map(Box::from));
+        let user = shared(self.user_name(peer).unwrap_or_default());
         self.clients.reserve(peer, Reserve::Page);
         self.post_home(
             &room.clone(),
             Mail::History {
                 room,
                 from,
+                user,
                 page,
                 id,
             },
@@ -288,8 +290,17 @@ impl Hub {
             return;
         }
         let (from, id) = (self.connection(peer), request.id.as_deref().map(Box::from));
+        let user = shared(self.user_name(peer).unwrap_or_default());
         self.clients.reserve(peer, Reserve::Page);
-        self.post_home(&room.clone(), Mail::Who { room, from, id });
+        self.post_home(
+            &room.clone(),
+            Mail::Who {
+                room,
+                from,
+                user,
+                id,
+            },
+        );
     }
 
     /// The log that a target means; `None` for a room that the connection is not in.

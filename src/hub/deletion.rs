@@ -4,6 +4,7 @@
 use super::Hub;
 use super::clients::member_mut;
 use super::command::chat_room;
+use super::members::Sent;
 use super::publish::draft_bytes;
 use crate::limits::HISTORY_BYTES_MAX;
 use crate::log::{Asked, Deletion, Draft, Purpose, Read, Span, Stretch, TableError, What};
@@ -49,6 +50,15 @@ impl Hub {
 
     /// At the home: looks whether the user may delete that, in memory or on the disk.
     pub(super) fn delete_home(&mut self, key: &Key, deletion: Box<Deletion>) {
+        let sent = Sent {
+            from: deletion.asked.from,
+            request: "delete",
+            id: deletion.asked.id.as_deref(),
+            reserve: reserve(&deletion),
+        };
+        if self.refuse_outsider(key, &deletion.by, sent) {
+            return;
+        }
         let room = self.find(key).and_then(|index| self.rooms.at(index));
         let Some(room) = room.filter(|room| (1..=room.tail.seq()).contains(&deletion.seq)) else {
             self.refuse_deletion(key, &deletion, MISSING);

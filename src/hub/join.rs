@@ -423,10 +423,11 @@ impl Hub {
             let home = room.home().zip(join);
             home.is_some_and(|(home, number)| home.refused_joins.has(from, number))
         };
-        let index = self.find(key);
+        let is_member = key.space != Space::Chat || self.is_present(key, user);
+        let index = self.find(key).filter(|_| is_member);
         let index = index.filter(|index| !self.rooms.at(*index).is_some_and(is_refused));
         let Some(index) = index else {
-            // The join before it was refused.
+            // The join before it was refused: it was never counted.
             if let Some(slot) = to {
                 self.refuse_leave(Connection { shard: from, slot }, key, id);
             }

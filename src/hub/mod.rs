@@ -12,6 +12,7 @@
 //! | `permits` | what tokens allow their connections, and until when |
 //! | `command` | the commands of the protocol, at the connection's side |
 //! | `join` | joining and leaving, at both sides |
+//! | `members` | what only members may do, at the home |
 //! | `publish` | messages and signals on their way into a log |
 //! | `objections` | why a message is not to be kept |
 //! | `access` | who may do what in a room |
@@ -38,6 +39,7 @@ mod deletion;
 mod identity;
 mod inboxes;
 mod join;
+mod members;
 mod moderation;
 mod objections;
 mod overview;

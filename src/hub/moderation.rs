@@ -4,6 +4,7 @@
 
 use super::clients::member;
 use super::command::chat_room;
+use super::members::Sent;
 use super::{Hub, epoch_text};
 use crate::limits::UNCOMMITTED_BYTES_UNIT;
 use crate::log::{Asked, Note, Outcome, Request as LogRequest};
@@ -51,6 +52,15 @@ impl Hub {
 
     /// At the home: does it.
     pub(super) fn moderate_home(&mut self, room: &Key, asked: &Asked, order: &Order) {
+        let sent = Sent {
+            from: asked.from,
+            request: order.action.as_str(),
+            id: asked.id.as_deref(),
+            reserve: RESERVE,
+        };
+        if self.refuse_outsider(room, &order.by, sent) {
+            return;
+        }
         match order.action {
             Action::Kick => self.kick(room, asked, order),
             Action::Mute => self.sanction(room, asked, order, Penalty::Mute),
@@ -206,7 +216,7 @@ impl Hub {
 
     /// At the home: why a user may not be in a room.
     pub(super) fn banned(&self, room: &Key, user: &str) -> Option<Box<Denied>> {
-        if room.space != Space::Chat {
+        if self.sanctions.is_empty() || room.space != Space::Chat {
             return None;
         }
         let unix_ms = self.now.unix_ms;
@@ -237,15 +247,6 @@ impl Hub {
             message: sentence(text, sanction),
             retry_after_ms: sanction.rest_ms(unix_ms),
         })
-    }
-
-    fn is_present(&self, room: &Key, user: &str) -> bool {
-        let home = self
-            .find(room)
-            .and_then(|index| self.rooms.at(index)?.home());
-        let user = self.users.find(user, self.hash_key);
-        home.zip(user)
-            .is_some_and(|(home, user)| home.presence.contains_key(&user))
     }
 
     /// At the home: tells a room what was done to a user.

@@ -1,13 +1,13 @@
 //! Reading a log backwards, and naming who is there: answered by the home.
 
+use super::members::Sent;
 use super::{Hub, epoch_text};
 use crate::limits::{HISTORY_BYTES_MAX, PRESENCE_MEMBER_COUNT_MAX};
 use crate::log::{Purpose, Span};
 use crate::mail::{Mail, Page, Reserve};
-use crate::proto::{Code, Refusal, event};
+use crate::proto::event;
 use crate::room::{Connection, Home, Key, Space, Tail};
 use crate::ws::frame::payload_of;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 impl Hub {
@@ -15,20 +15,30 @@ impl Hub {
     pub(super) fn history_home(
         &mut self,
         key: &Key,
-        from: Connection,
+        (from, user): (Connection, &Arc<str>),
         page: Page,
         id: Option<&str>,
     ) {
+        let sent = Sent {
+            from,
+            request: "history",
+            id,
+            reserve: Reserve::Page,
+        };
+        if self.refuse_outsider(key, user, sent) {
+            return;
+        }
         let target = key.target();
         if key.space == Space::Inbox && self.is_inbox_stored(&key.name) {
             self.find_or_make(key);
         }
         let index = self.find(key);
         if index.is_some_and(|index| self.is_opening(index)) {
-            let (room, id) = (key.clone(), id.map(Box::from));
+            let (room, user, id) = (key.clone(), Arc::clone(user), id.map(Box::from));
             self.set_aside(Mail::History {
                 room,
                 from,
+                user,
                 page,
                 id,
             });
@@ -79,18 +89,23 @@ impl Hub {
     }
 
     /// At the home: the members of a room.
-    pub(super) fn who_home(&mut self, key: &Key, from: Connection, id: Option<&str>) {
+    pub(super) fn who_home(
+        &mut self,
+        key: &Key,
+        (from, user): (Connection, &str),
+        id: Option<&str>,
+    ) {
+        let sent = Sent {
+            from,
+            request: "who",
+            id,
+            reserve: Reserve::Page,
+        };
+        if self.refuse_outsider(key, user, sent) {
+            return;
+        }
         let index = self.find(key);
         let Some(home) = index.and_then(|index| self.rooms.at(index)?.home()) else {
-            // The join before it was refused.
-            let refusal = Refusal {
-                code: Code::NotJoined,
-                message: "join the room first".into(),
-                request: "who".into(),
-                id: id.map(Cow::Borrowed),
-                target: Some(key.target()),
-            };
-            self.send_refusal(from, key, &refusal, Reserve::Page);
             return;
         };
         let name = Arc::clone(&key.name);

@@ -114,10 +114,16 @@ impl Hub {
             Mail::History {
                 room,
                 from,
+                user,
                 page,
                 id,
-            } => self.history_home(&room, from, page, id.as_deref()),
-            Mail::Who { room, from, id } => self.who_home(&room, from, id.as_deref()),
+            } => self.history_home(&room, (from, &user), page, id.as_deref()),
+            Mail::Who {
+                room,
+                from,
+                user,
+                id,
+            } => self.who_home(&room, (from, &user), id.as_deref()),
             Mail::Moderate { room, asked, order } => self.moderate_home(&room, &asked, &order),
             Mail::Delete { room, deletion } => self.delete_home(&room, deletion),
             Mail::Erase { room, seq } => self.erase_in(&room, seq),

@@ -1,6 +1,7 @@
 //! Messages, signals and relayed frames on their way into a log.
 
 use super::Hub;
+use super::members::Sent;
 use crate::limits::ROOM_BACKLOG_BYTES_MAX;
 use crate::log::{Draft, Standing, What};
 use crate::mail::{Letter, Mail, Reserve};
@@ -122,24 +123,16 @@ impl Hub {
     ) -> Option<u32> {
         match key.space {
             Space::Chat | Space::Raw => {
-                let index = self.find(key);
-                let user = self.users.find(draft.sender, self.hash_key);
-                let is_member = index.is_some_and(|index| {
-                    let home = self.rooms.at(index).and_then(Room::home);
-                    home.zip(user)
-                        .is_some_and(|(home, user)| home.presence.contains_key(&user))
-                });
-                if !is_member {
-                    self.refuse(
-                        from,
-                        key,
-                        draft,
-                        Code::NotJoined,
-                        "join the room before sending to it",
-                    );
+                let sent = Sent {
+                    from,
+                    request: "message",
+                    id: draft.id,
+                    reserve: Reserve::Message(draft_bytes(draft)),
+                };
+                if self.refuse_outsider(key, draft.sender, sent) {
                     return None;
                 }
-                index
+                self.find(key)
             }
             Space::Inbox => {
                 if !self.is_held(&key.name) {
@@ -228,6 +221,15 @@ impl Hub {
 
     /// At the home: lets a signal pass.
     pub(super) fn signal_home(&mut self, key: &Key, from: Connection, draft: &Draft<'_>) {
+        let sent = Sent {
+            from,
+            request: "signal",
+            id: draft.id,
+            reserve: Reserve::Nothing,
+        };
+        if self.refuse_outsider(key, draft.sender, sent) {
+            return;
+        }
         let index = match key.space {
             Space::Chat | Space::Raw => self.find(key),
             Space::Inbox if !self.is_held(&key.name) => {
