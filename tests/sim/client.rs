@@ -354,6 +354,13 @@ impl Client {
             Told::Left { room, .. } => {
                 self.rooms.remove(room);
             }
+            Told::Error {
+                request,
+                about: Some(Log::Room(room)),
+                ..
+            } if request == "join" => {
+                self.rooms.remove(room);
+            }
             Told::Ack { id: Some(id), .. } => {
                 let kept = self.kept.iter_mut().filter(|kept| kept.id == *id);
                 kept.for_each(|kept| kept.is_acked = true);

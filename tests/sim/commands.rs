@@ -91,7 +91,9 @@ impl Client {
             }
             Action::Disconnect => self.disconnect(now_ms, book),
             Action::Delete => self.delete(book),
-            Action::Kick => self.kick(book),
+            Action::Kick => self.moderate("kick", book),
+            Action::Ban => self.moderate("ban", book),
+            Action::Unban => self.moderate("unban", book),
         }
     }
 
@@ -297,17 +299,21 @@ impl Client {
         self.ask(Some(id), Asked::Delete { room, seq }, text, book)
     }
 
-    /// Wants a user to be taken out of a room; mostly it is the moderator who does.
-    fn kick(&mut self, book: &mut Book) -> Result<(), String> {
+    /// Wants a user to be taken out of a room, kept out, or let in again; mostly it is the moderator who does.
+    fn moderate(&mut self, kind: &str, book: &mut Book) -> Result<(), String> {
         let is_moderator = self.user.as_deref() == Some(MODERATOR);
         let user = self.somebody(book);
         let user = user.filter(|_| is_moderator || self.rng.chance(100));
         let Some(user) = user else { return Ok(()) };
-        let (room, id) = (self.some_room(book), self.next_id("kick"));
-        let text = format!(
-            "{{\"type\":\"kick\",\"id\":\"{id}\",\"room_id\":\"{room}\",\"user\":\"{user}\"}}"
+        let (room, id) = (self.some_room(book), self.next_id(kind));
+        let mut text = format!(
+            "{{\"type\":\"{kind}\",\"id\":\"{id}\",\"room_id\":\"{room}\",\"user\":\"{user}\""
         );
-        self.ask(Some(id), Asked::Kick { room }, text, book)
+        if kind == "ban" && self.rng.chance(300) {
+            text += &format!(",\"seconds\":{}", self.rng.between(1, 5));
+        }
+        text.push('}');
+        self.ask(Some(id), Asked::Moderate { room }, text, book)
     }
 
     fn wrong(&mut self, book: &mut Book) -> Result<(), String> {

@@ -11,6 +11,7 @@ use roomcast::log::{
     Answers, Found, LogPort, LogService, MemoryLog, Read, Request, Submission, Submitted, look_up,
 };
 use roomcast::room::{Key, Space};
+use roomcast::sanctions::Sanction;
 use roomcast::store::{Desk, StorePort};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -58,6 +59,13 @@ pub struct Disk {
     retry_at_ms: u64,
 }
 
+/// What shards know from the processes before.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    pub names: Vec<Restored>,
+    pub bans: Vec<Arc<Sanction>>,
+}
+
 impl Disk {
     /// An empty disk, before so many shards.
     pub fn new(
@@ -98,8 +106,8 @@ impl Disk {
         }
     }
 
-    /// The process ends, and another one starts on what is left. Gives the names that are claimed.
-    pub fn crash(&mut self, shard_count: u16, unix_ms: u64) -> Vec<Restored> {
+    /// The process ends, and another one starts on what is left. Gives what its shards are to know.
+    pub fn crash(&mut self, shard_count: u16, unix_ms: u64) -> Kept {
         self.commit = None;
         self.reads.clear();
         self.bells.store(0, Ordering::Relaxed);
@@ -111,7 +119,10 @@ impl Disk {
             self.restart();
         }
         self.table().sync();
-        self.table().names(unix_ms)
+        Kept {
+            names: self.table().names(unix_ms),
+            bans: self.table().bans(),
+        }
     }
 
     fn restart(&mut self) {

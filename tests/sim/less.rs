@@ -69,10 +69,18 @@ const DISK: Knob = Knob {
     },
 };
 
+const MEMBERS: Knob = Knob {
+    name: "members",
+    least: 0,
+    is_count: false,
+    value: |plan| plan.members_max.map_or(0, u64::from),
+    turn: |plan, value| plan.members_max = u32::try_from(value).ok().filter(|value| *value > 0),
+};
+
 /// What can be turned: what leaves most out comes first.
 fn knobs() -> Vec<Knob> {
     let usual = Limits::default();
-    let mut all = vec![IS_STOPPED, DISK];
+    let mut all = vec![IS_STOPPED, DISK, MEMBERS];
     let counts = knobs! {
         "steps" 1, |plan| plan.step_count;
         "hostiles" 0, |plan| plan.hostile_count;
@@ -130,6 +138,8 @@ fn knobs() -> Vec<Knob> {
         "do.disconnect" 1, |plan| plan.weights[13];
         "do.delete" 0, |plan| plan.weights[14];
         "do.kick" 0, |plan| plan.weights[15];
+        "do.ban" 0, |plan| plan.weights[16];
+        "do.unban" 0, |plan| plan.weights[17];
     });
     all.extend(knobs! {
         "limit.connections" usual.connection_count_max, |plan| plan.limits.connection_count_max;

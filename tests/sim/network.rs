@@ -3,7 +3,7 @@
 //! A shard takes a turn only when a reactor would wake it: for an edge of a socket, a new connection, mail, or the
 //! time that the engine asked for. A wake-up that the engine forgot to ask for is therefore missed here too.
 
-use crate::disk::{Disk, SimPort};
+use crate::disk::{Disk, Kept, SimPort};
 use crate::link::{Link, Quality, SharedLink, SimSocket};
 use crate::planted::{self, Planted};
 use crate::rng::Rng;
@@ -12,7 +12,6 @@ use roomcast::callers::{Caller, Seat, TurnedAway};
 use roomcast::counters::Counters;
 use roomcast::engine::{Engine, Now, Place, Settings, Site};
 use roomcast::hashing::HashKey;
-use roomcast::hub::Restored;
 use roomcast::limits::MAIL_BYTES_MAX;
 use roomcast::log::MemoryLog;
 use roomcast::mail::Mail;
@@ -144,7 +143,7 @@ impl Network {
             unix_ms: UNIX_MS,
             counted_before: Counters::default(),
         };
-        network.start(shard_count, &[]);
+        network.start(shard_count, &Kept::default());
         network
     }
 
@@ -153,29 +152,23 @@ impl Network {
         let shard_count = self.shard_count();
         self.planted = planted;
         self.disk = Some(Disk::new(shard_count, faults, planted, self.rng.fork()));
-        self.start(shard_count, &[]);
+        self.start(shard_count, &Kept::default());
         self
     }
 
     /// Makes shards that know of nothing but what was kept.
-    fn start(&mut self, shard_count: u16, names: &[Restored]) {
+    fn start(&mut self, shard_count: u16, kept: &Kept) {
         let hash_key = HashKey::new((self.rng.bits(), self.rng.bits()));
         self.process = Arc::new(Process::new(&self.settings));
         self.shards = (0..shard_count)
-            .map(|shard| self.make_shard(shard, shard_count, hash_key, names))
+            .map(|shard| self.make_shard(shard, shard_count, hash_key, kept))
             .collect();
         self.lanes = (0..shard_count)
             .map(|_| (0..shard_count).map(|_| Lane::default()).collect())
             .collect();
     }
 
-    fn make_shard(
-        &mut self,
-        shard: u16,
-        count: u16,
-        hash_key: HashKey,
-        names: &[Restored],
-    ) -> Shard {
+    fn make_shard(&mut self, shard: u16, count: u16, hash_key: HashKey, kept: &Kept) -> Shard {
         let mut seed = [0; 32];
         seed.iter_mut()
             .for_each(|byte| *byte = self.rng.bits().to_le_bytes()[0]);
@@ -185,7 +178,10 @@ impl Network {
         };
         let (settings, site) = (Arc::clone(&self.settings), Arc::clone(&self.process));
         let mut engine = Engine::new(Place { shard, count }, settings, site, log, hash_key, seed);
-        names.iter().for_each(|name| engine.restore(name));
+        kept.names.iter().for_each(|name| engine.restore(name));
+        kept.bans
+            .iter()
+            .for_each(|ban| engine.restore_sanction(ban));
         Shard {
             engine,
             links: Vec::new(),
@@ -208,11 +204,11 @@ impl Network {
         let still_ms = *self.rng.pick(&[0, 0, 100, 7_000]);
         self.unix_ms = self.unix_ms + still_ms - 3_500;
         let (shard_count, unix_ms) = (self.shard_count(), self.now().unix_ms);
-        let names = match &mut self.disk {
+        let kept = match &mut self.disk {
             Some(disk) => disk.crash(shard_count, unix_ms),
-            None => Vec::new(),
+            None => Kept::default(),
         };
-        self.start(shard_count, &names);
+        self.start(shard_count, &kept);
     }
 
     fn shard_count(&self) -> u16 {

@@ -36,11 +36,13 @@ pub enum Action {
     Disconnect,
     Delete,
     Kick,
+    Ban,
+    Unban,
 }
 
 impl Action {
     /// Every action, in the order of the weights.
-    pub const ALL: [Action; 16] = [
+    pub const ALL: [Action; 18] = [
         Action::Join,
         Action::Leave,
         Action::Message,
@@ -57,6 +59,8 @@ impl Action {
         Action::Disconnect,
         Action::Delete,
         Action::Kick,
+        Action::Ban,
+        Action::Unban,
     ];
 }
 
@@ -82,6 +86,8 @@ pub struct Plan {
     pub echo_count: usize,
     pub hostile_count: usize,
     pub weights: Vec<u32>,
+    /// Most users of a room, where that is bounded.
+    pub members_max: Option<u32>,
     /// How often a client does something, in cases of 1000 of its steps.
     pub activity: u32,
     /// Most actions at once.
@@ -135,7 +141,7 @@ impl Plan {
             devices_per_user: 2,
             room_count: 1,
             hostile_count: 0,
-            weights: vec![2, 0, 20, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            weights: vec![2, 0, 20, 0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             activity: 1000,
             content_bytes_max: 14_000,
             burst_count: 40,
@@ -178,6 +184,7 @@ impl Plan {
             echo_count: *rng.pick(&[0, 0, 1]),
             hostile_count: *rng.pick(&[0, 0, 1, 3]),
             weights,
+            members_max: None,
             activity: *rng.pick(&[50, 200, 500]),
             burst_count: 8,
             content_bytes: 500_000,
@@ -190,6 +197,20 @@ impl Plan {
             delay_ms_max: *rng.pick(&[0, 3, 40]),
             cut_sends: *rng.pick(&[0, 0, 50, 400]),
         }
+    }
+
+    /// Keeps some users out of rooms in a third of the seeds. What is decided here has a chance of its own, so that the
+    /// other seeds mean what they meant without it.
+    pub fn guard(&mut self, rng: &mut Rng) {
+        if !rng.chance(333) {
+            return;
+        }
+        self.members_max = *rng.pick(&[None, None, Some(1), Some(2)]);
+        self.impatient_clients = *rng.pick(&[0, 500, 1000]);
+        let [.., ban, unban] = &mut self.weights[..] else {
+            return;
+        };
+        (*ban, *unban) = *rng.pick(&[(0, 0), (3, 3), (12, 4)]);
     }
 
     /// What the server is told.
@@ -209,7 +230,7 @@ impl Plan {
                 write: Who::All,
                 moderate: Who::users([MODERATOR.into()]),
                 is_private: false,
-                members_max: None,
+                members_max: self.members_max,
                 slow_mode_ms: None,
             }])),
             ..Settings::default()
@@ -223,6 +244,8 @@ impl Plan {
             inbox_bytes_max: self.limits.inbox_bytes_max,
             few_rooms: self.limits.room_count_max < 1000
                 || self.limits.rooms_per_connection_max < 100,
+            few_members: self.members_max.is_some(),
+            has_bans: self.weights.get(Action::Ban as usize) > Some(&0),
             few_names: self.limits.name_count_max < 1000,
             strict_stalls: self.limits.stalled_bytes_max < 1 << 20,
             is_durable: self.disk.is_some(),
@@ -269,7 +292,7 @@ fn weights(rng: &mut Rng) -> Vec<u32> {
     weights[0] = weights[0].max(2);
     weights[2] = weights[2].max(2);
     // Who looks back deletes as well, and who asks who is there takes others out.
-    weights.extend([weights[7], weights[8]]);
+    weights.extend([weights[7], weights[8], 0, 0]);
     weights
 }
 

@@ -10,6 +10,7 @@ use roomcast::log::{
     Copy, Draft, Entry, First, Head, Note, Opened, Owed, Reader, Span, Table, TableError, What,
 };
 use roomcast::room::{Key, Space};
+use roomcast::sanctions::Sanction;
 use roomcast::users::SecretHash;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -79,6 +80,8 @@ pub struct Image {
     pub logs: BTreeMap<Key, StoredLog>,
     users: BTreeMap<Arc<str>, StoredUser>,
     copies: BTreeMap<u128, (Key, u64)>,
+    /// By room and user; nobody is muted in the simulation.
+    bans: BTreeMap<(Arc<str>, Arc<str>), Arc<Sanction>>,
 }
 
 #[derive(Clone, Debug)]
@@ -191,6 +194,11 @@ impl SimTable {
             }
         };
         self.durable.users.iter().map(restored).collect()
+    }
+
+    /// Every ban.
+    pub fn bans(&self) -> Vec<Arc<Sanction>> {
+        self.durable.bans.values().cloned().collect()
     }
 
     /// The connection that reads beside the committing.
@@ -471,8 +479,13 @@ impl Image {
                     log.confirmed = log.confirmed.max(seq);
                 }
             }
-            // Nobody is muted or banned in the simulation.
-            Note::Sanction { .. } | Note::Lift { .. } => {}
+            Note::Sanction { sanction, .. } => {
+                let place = (Arc::clone(&sanction.room), Arc::clone(&sanction.user));
+                self.bans.insert(place, sanction);
+            }
+            Note::Lift { room, user, .. } => {
+                self.bans.remove(&(room, user));
+            }
         }
     }
 }

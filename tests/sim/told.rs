@@ -76,7 +76,7 @@ pub enum Told {
     /// A membership has ended.
     Left {
         room: String,
-        is_kicked: bool,
+        is_removed: bool,
         id: Option<String>,
     },
     /// What a moderator wanted is done.
@@ -201,7 +201,7 @@ fn tell(fields: Fields<'_>) -> Option<Told> {
         },
         "left" => Told::Left {
             room: fields.room_id?,
-            is_kicked: fields.event.as_deref() == Some("kick"),
+            is_removed: matches!(fields.event.as_deref(), Some("kick" | "ban")),
             id,
         },
         "done" => Told::Done {

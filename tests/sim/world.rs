@@ -26,6 +26,8 @@ const REST_STEPS_MAX: usize = 30_000;
 const REST_MS: u64 = STORE_RETRY_MS as u64 + 100;
 /// A world in which for so long only pings were heard is at rest, in milliseconds.
 const QUIET_MS: u64 = 3_000;
+/// Added to a seed it decides who is kept out of rooms: nobody where a run once failed, so that it is still that run.
+const GUARDED: u64 = 7 << 32;
 const DAY_MS: u64 = 24 * 3_600_000;
 
 /// See the [module](self).
@@ -51,6 +53,7 @@ impl World {
     pub fn plan(seed: u64, less: &Less) -> (Plan, Rng) {
         let mut rng = Rng::new(seed);
         let mut plan = Plan::new(&mut rng);
+        plan.guard(&mut Rng::new(seed ^ GUARDED));
         less.turn(&mut plan);
         (plan, rng)
     }

@@ -14,6 +14,8 @@ struct Open {
     asked: Asked,
     /// The room that it is about was being joined, or was joined.
     expects_member: bool,
+    /// It was a member of the room when it asked, or became one before the answer.
+    was_inside: bool,
     /// Messages of the log that were known to be deleted.
     gone: Gone,
     /// Of a page of a log: where the log was seen to stand.
@@ -38,6 +40,8 @@ pub struct Chat {
     inbox: Option<Reader>,
     open: Vec<Open>,
     signals: BTreeSet<String>,
+    /// A room in which something was done for it, though this connection was not let in.
+    intruded: Option<String>,
 }
 
 impl Chat {
@@ -66,6 +70,7 @@ impl Chat {
             inbox: None,
             open: Vec::new(),
             signals: BTreeSet::new(),
+            intruded: None,
         }
     }
 
@@ -87,6 +92,16 @@ impl Chat {
     /// Whether it is a member of a room.
     pub fn is_in(&self, room: &str) -> bool {
         self.rooms.contains_key(room)
+    }
+
+    /// Whether it is a member of a room, or was last heard to want that.
+    pub fn may_be_in(&self, room: &str) -> bool {
+        self.is_in(room) || self.wishes.get(room) == Some(&true)
+    }
+
+    /// Takes the room that it had something of without being let in, if it had.
+    pub fn take_intrusion(&mut self) -> Option<String> {
+        self.intruded.take()
     }
 
     /// Whether what passes in a log comes to it.
@@ -113,7 +128,7 @@ impl Chat {
                 true
             }
             Asked::Leave { room } => self.wishes.insert(room.clone(), false) == Some(true),
-            Asked::Who { room } | Asked::Delete { room, .. } | Asked::Kick { room } => {
+            Asked::Who { room } | Asked::Delete { room, .. } | Asked::Moderate { room } => {
                 self.wishes.get(room) == Some(&true)
             }
             Asked::Message { to, .. }
@@ -149,7 +164,7 @@ impl Chat {
             | Asked::Leave { .. }
             | Asked::History { .. }
             | Asked::Who { .. }
-            | Asked::Kick { .. }
+            | Asked::Moderate { .. }
             | Asked::Wrong { .. } => {}
         }
         let gone = match asked {
@@ -161,13 +176,14 @@ impl Chat {
             | Asked::Signal { .. }
             | Asked::Who { .. }
             | Asked::Delete { .. }
-            | Asked::Kick { .. }
+            | Asked::Moderate { .. }
             | Asked::Wrong { .. } => Gone::default(),
         };
         self.open.push(Open {
             id: id.map(str::to_owned),
             asked: asked.clone(),
             expects_member,
+            was_inside: room_of(asked).is_some_and(|room| self.is_in(room)),
             gone,
             stood: self.stood(asked, logs),
         });
@@ -224,13 +240,12 @@ impl Chat {
             Told::Joined { .. } => self.joined(told, logs),
             Told::Left {
                 room,
-                is_kicked: true,
+                is_removed: true,
                 ..
-            } => self.kicked(room),
+            } => self.removed(room),
             Told::Left { room, id, .. } => self.left(room, id.as_deref()),
             Told::Done { room, id } => {
-                let is_it =
-                    |asked: &Asked| matches!(asked, Asked::Kick { room: other } if other == room);
+                let is_it = |asked: &Asked| matches!(asked, Asked::Moderate { room: other } if other == room);
                 self.close(id.as_deref(), is_it).map(|_| ())
             }
             Told::Message(message) => self.message(message, logs),
@@ -370,6 +385,9 @@ impl Chat {
         let mut reader = Reader::after(self.conn, log, &head.epoch, after, !echo);
         reader.gone = gone;
         self.rooms.insert(room.clone(), reader);
+        for open in &mut self.open {
+            open.was_inside |= room_of(&open.asked) == Some(room);
+        }
         Ok(())
     }
 
@@ -378,14 +396,16 @@ impl Chat {
             id,
             |asked| matches!(asked, Asked::Leave { room: other } if other == room),
         )?;
-        let before = self.rooms.remove(room);
-        before
-            .map(|_| ())
-            .ok_or_else(|| "it was not in it".to_owned())
+        let was_in_it = self.rooms.remove(room).is_some();
+        // A join that was sent behind it may have been refused before.
+        match was_in_it || self.refused_rooms.contains(room) {
+            true => Ok(()),
+            false => Err("it was not in it".to_owned()),
+        }
     }
 
     /// A moderator has taken it out: what it says to the room meanwhile is refused.
-    fn kicked(&mut self, room: &str) -> Result<(), String> {
+    fn removed(&mut self, room: &str) -> Result<(), String> {
         self.refused_rooms.insert(room.to_owned());
         let before = self.rooms.remove(room);
         before
@@ -567,8 +587,10 @@ impl Chat {
                 None => Err("nothing was asked".to_owned()),
             };
         };
-        let open = self.open.remove(place);
+        let open = self.take(place);
         if let Asked::Join { room, .. } = open.asked {
+            // Who was in it has left it for that.
+            self.rooms.remove(&room);
             self.refused_rooms.insert(room);
         }
         Ok(())
@@ -583,8 +605,21 @@ impl Chat {
             }
             // It was not a message, or another's, or is deleted already.
             (Asked::Delete { .. }, "bad_field" | "forbidden") => true,
-            // It is not the moderator's, or is about nobody who is there, or about the moderator.
-            (Asked::Kick { .. }, "unknown_user" | "forbidden") => true,
+            // It is not the moderator's, or is about nobody who is there or is banned, or about the moderator.
+            (Asked::Moderate { .. }, "unknown_user" | "forbidden") => true,
+            (Asked::Moderate { .. }, "storage") => excuses.failing_disk,
+            (Asked::Join { .. }, "room_full") => excuses.few_members,
+            (
+                Asked::Join { .. }
+                | Asked::Who { .. }
+                | Asked::Message {
+                    to: Log::Room(_), ..
+                }
+                | Asked::History {
+                    of: Log::Room(_), ..
+                },
+                "forbidden",
+            ) => excuses.has_bans,
             (
                 Asked::Message {
                     to: Log::Room(_), ..
@@ -610,7 +645,7 @@ impl Chat {
                 Asked::Leave { room }
                 | Asked::Who { room }
                 | Asked::Delete { room, .. }
-                | Asked::Kick { room }
+                | Asked::Moderate { room }
                 | Asked::Message {
                     to: Log::Room(room),
                     ..
@@ -642,6 +677,54 @@ impl Chat {
             .position(|open| same(open) && open.expects_member);
         let place = place.or_else(|| self.open.iter().position(same));
         let place = place.ok_or_else(|| "nothing was asked".to_owned())?;
-        Ok(self.open.remove(place))
+        let open = self.take(place);
+        if let Some(room) = room_of(&open.asked).filter(|_| !open.was_inside) {
+            self.intruded = Some(room.to_owned());
+        }
+        Ok(open)
+    }
+
+    /// Takes a command that is answered. Of several with one `id`, or none, it is not known which one that is: all of
+    /// them were sent from inside if one was.
+    fn take(&mut self, place: usize) -> Open {
+        let same = |open: &Open, other: &Open| {
+            open.id == other.id && room_of(&open.asked) == room_of(&other.asked)
+        };
+        let mut taken = self.open.remove(place);
+        let mut others: Vec<&mut Open> = self.open.iter_mut().collect();
+        others.retain(|open| same(open, &taken));
+        taken.was_inside |= others.iter().any(|open| open.was_inside);
+        for open in others {
+            open.was_inside |= taken.was_inside;
+        }
+        taken
+    }
+}
+
+/// The room whose members alone may do that.
+fn room_of(asked: &Asked) -> Option<&str> {
+    match asked {
+        Asked::Who { room }
+        | Asked::Delete { room, .. }
+        | Asked::Moderate { room }
+        | Asked::Message {
+            to: Log::Room(room),
+            ..
+        }
+        | Asked::History {
+            of: Log::Room(room),
+            ..
+        } => Some(room),
+        Asked::Hello
+        | Asked::Join { .. }
+        | Asked::Leave { .. }
+        | Asked::Message {
+            to: Log::Inbox(_), ..
+        }
+        | Asked::Signal { .. }
+        | Asked::History {
+            of: Log::Inbox(_), ..
+        }
+        | Asked::Wrong { .. } => None,
     }
 }

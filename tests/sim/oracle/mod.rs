@@ -86,7 +86,7 @@ pub enum Asked {
         room: String,
         seq: u64,
     },
-    Kick {
+    Moderate {
         room: String,
     },
     /// Something that is refused with one of these codes.
@@ -141,6 +141,10 @@ pub struct Excuses {
     pub inbox_bytes_max: usize,
     /// Rooms are so few that a join may be refused.
     pub few_rooms: bool,
+    /// A room takes so few members that a join may be refused.
+    pub few_members: bool,
+    /// Users may be banned.
+    pub has_bans: bool,
     /// Names are so few that a claim may be refused.
     pub few_names: bool,
     /// Stalled readers are closed early.
@@ -274,6 +278,9 @@ impl Oracle {
         let (chat, logs) = self.chat(conn)?;
         let result = chat.told(told, logs, &excuses);
         result.map_err(|fault| format!("c{conn}: {fault}: {told:?}"))?;
+        if let Some(room) = chat.take_intrusion() {
+            self.check_intrusion(conn, &room)?;
+        }
         if let Told::Presence {
             room,
             members: Some(members),
@@ -284,6 +291,18 @@ impl Oracle {
             self.check_members(room, members)?;
         }
         Ok(())
+    }
+
+    /// Only members are served in a room; of a user each connection is, where one of them is.
+    fn check_intrusion(&self, conn: Conn, room: &str) -> Result<(), String> {
+        let user = self.chats.get(&conn).and_then(Chat::user);
+        let mut others = self.chats.iter().filter(|(other, chat)| {
+            **other != conn && !self.over.contains(*other) && chat.user() == user
+        });
+        match others.any(|(_, chat)| chat.may_be_in(room)) {
+            true => Ok(()),
+            false => Err(format!("c{conn} was served in {room:?} and never let in")),
+        }
     }
 
     /// In the calm everyone knows who is there.

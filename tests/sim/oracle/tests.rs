@@ -1,10 +1,10 @@
 //! Whether the oracle sees anything: what a good run has shown is falsified in one place, and has to be refused.
 
-use super::{Asked, Conn, Event, Oracle};
+use super::{Asked, Conn, Event, Oracle, Purpose};
 use crate::network::Faults;
 use crate::plan::Plan;
 use crate::rng::Rng;
-use crate::told::{Log, Told};
+use crate::told::{Log, Position, Told};
 use crate::world::World;
 use roomcast::limits::Limits;
 
@@ -397,4 +397,57 @@ fn a_relay_that_changes_something_is_seen() {
         }
         _ => false,
     });
+}
+
+#[test]
+fn who_is_served_without_being_let_in_is_seen() {
+    let asked = |id: &str, asked| Event::Asked {
+        conn: 0,
+        id: Some(id.to_owned()),
+        asked,
+    };
+    let told = |told| Event::Told { conn: 0, told };
+    let head = || Position {
+        epoch: "e".to_owned(),
+        seq: 0,
+    };
+    let room = "r".to_owned();
+    let purpose = Purpose::Chat {
+        user: None,
+        inbox_since: None,
+        is_eager: true,
+    };
+    let join = Asked::Join {
+        room: room.clone(),
+        since: None,
+        echo: true,
+    };
+    let before = [
+        Event::Opened { conn: 0, purpose },
+        told(Told::Welcome {
+            user: "eve".to_owned(),
+            session: None,
+            inbox: head(),
+            recovered: None,
+            id: None,
+        }),
+        asked("join", join),
+        asked("who", Asked::Who { room: room.clone() }),
+    ];
+    let joined = told(Told::Joined {
+        room: room.clone(),
+        head: head(),
+        members: 1,
+        recovered: None,
+        reason: None,
+        id: Some("join".to_owned()),
+    });
+    let served = told(Told::Presence {
+        room,
+        count: 1,
+        members: Some(vec!["eve".to_owned()]),
+        id: Some("who".to_owned()),
+    });
+    judge(&[&before[..], &[joined, served.clone()]].concat()).unwrap();
+    judge(&[&before[..], &[served]].concat()).unwrap_err();
 }
