@@ -357,6 +357,24 @@ pub enum Mail {
         /// See [`Deletion`].
         deletion: Box<Deletion>,
     },
+    /// To a user's home: had the deleter the name when the message was numbered?
+    AskOwner {
+        /// The room.
+        room: Key,
+        /// See [`Deletion`].
+        deletion: Box<Deletion>,
+        /// When the message was numbered, in milliseconds since the Unix epoch.
+        unix_ms: u64,
+    },
+    /// The answer to `AskOwner`, to the room's home.
+    Owner {
+        /// The room.
+        room: Key,
+        /// See [`Deletion`].
+        deletion: Box<Deletion>,
+        /// See above.
+        is_owner: bool,
+    },
     /// To a shard with members: a message was deleted.
     Erase {
         /// The room.
@@ -462,6 +480,8 @@ impl Mail {
             | Mail::Moderate { .. }
             | Mail::Remove { .. }
             | Mail::Delete { .. }
+            | Mail::AskOwner { .. }
+            | Mail::Owner { .. }
             | Mail::Erase { .. }
             | Mail::Trimmed { .. }
             | Mail::Confirm { .. }
@@ -483,6 +503,7 @@ impl Mail {
             | Mail::Who { room, .. }
             | Mail::Moderate { room, .. }
             | Mail::Delete { room, .. }
+            | Mail::Owner { room, .. }
             | Mail::Confirm { room, .. }
             | Mail::Took { room, .. } => Some(room),
             Mail::Claim { .. }
@@ -491,6 +512,7 @@ impl Mail {
             | Mail::Joined { .. }
             | Mail::Frames { .. }
             | Mail::Remove { .. }
+            | Mail::AskOwner { .. }
             | Mail::Erase { .. }
             | Mail::Trimmed { .. }
             | Mail::Reply { .. } => None,

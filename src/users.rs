@@ -38,7 +38,10 @@ pub enum Claim {
     /// It is only mentioned here; its home, or nobody, knows whose it is.
     Mentioned,
     /// A made-up name: it lasts while a connection does.
-    Guest,
+    Guest {
+        /// The hour of the process's life in which it was made up.
+        since_hour: u16,
+    },
     /// A name that was asked for, with connections.
     Held,
     /// The same without connections, since an hour of the process's life; released after a time.
@@ -116,7 +119,7 @@ impl Users {
         let Some(user) = self.at(index) else { return };
         let is_held = match user.claim {
             Claim::Mentioned => user.connections > 0 || user.mentions > 0,
-            Claim::Guest => user.connections > 0 || user.mentions > 0 || user.shards != 0,
+            Claim::Guest { .. } => user.connections > 0 || user.mentions > 0 || user.shards != 0,
             Claim::Held | Claim::Left { .. } => true,
         };
         if is_held {

@@ -1,5 +1,6 @@
 //! Names at their home: who may have one, and for how long.
 
+use super::owners::Claimed;
 use super::upkeep::FIRST_HOUR;
 use super::{Hub, shared};
 use crate::callers::network_of;
@@ -25,6 +26,8 @@ pub struct Restored {
     pub address: Option<IpAddr>,
     /// For how many hours nobody has been connected under it.
     pub left_hours: u64,
+    /// Since when it is its owner's, in milliseconds since the Unix epoch; 0 where that is not known.
+    pub since_ms: u64,
 }
 
 /// What a claim may have.
@@ -42,7 +45,7 @@ impl Hub {
             return;
         }
         let user = self.users.mention(&restored.name, self.hash_key);
-        self.charge(user, restored.address);
+        self.charge(user, restored.address, restored.since_ms);
         let left_hours = u16::try_from(restored.left_hours).unwrap_or(u16::MAX);
         if let Some(entry) = self.users.at_mut(user) {
             entry.secret = restored.secret;
@@ -161,7 +164,7 @@ impl Hub {
             .at(user)
             .map_or(Claim::Mentioned, |entry| entry.claim);
         match claim {
-            Claim::Held | Claim::Left { .. } | Claim::Guest => {
+            Claim::Held | Claim::Left { .. } | Claim::Guest { .. } => {
                 let secret = self
                     .users
                     .at(user)
@@ -214,6 +217,7 @@ impl Hub {
     /// Lets the log service keep a claim, with the epoch of the inbox that comes with it.
     fn keep_claim(&mut self, user: u32, address: Option<IpAddr>) {
         let epoch = self.fresh_epoch();
+        let since_ms = self.now.unix_ms;
         let Some(entry) = self.users.at_mut(user) else {
             return;
         };
@@ -223,6 +227,7 @@ impl Hub {
             secret: entry.secret,
             epoch,
             address,
+            since_ms,
         };
         self.submission.requests.push(Request::Note(note));
     }
@@ -284,13 +289,13 @@ impl Hub {
             self.counters.names_refused_total += 1;
             return Err(Code::Overloaded);
         }
-        self.charge(user, Some(address));
+        self.charge(user, Some(address), self.now.unix_ms);
         Ok(())
     }
 
-    fn charge(&mut self, user: u32, address: Option<IpAddr>) {
+    fn charge(&mut self, user: u32, address: Option<IpAddr>, since_ms: u64) {
         let address = claimant_of(address);
-        self.claims.insert(user, address);
+        self.claims.insert(user, Claimed::new(address, since_ms));
         *self.claims_by_address.entry(address).or_insert(0) += 1;
     }
 
@@ -334,7 +339,7 @@ impl Hub {
                     self.submission.requests.push(Request::Note(note));
                 }
             }
-            Claim::Guest => {
+            Claim::Guest { .. } => {
                 let name = entry.name.clone();
                 entry.claim = Claim::Mentioned;
                 if let Some(index) = self.rooms.find(Space::Inbox, &name, self.hash_key) {
@@ -359,7 +364,8 @@ impl Hub {
     }
 
     fn forget_name(&mut self, user: u32) {
-        if let Some(address) = self.claims.remove(&user)
+        let address = self.claims.remove(&user).map(|claimed| claimed.address);
+        if let Some(address) = address
             && let Some(count) = self.claims_by_address.get_mut(&address)
         {
             *count -= 1;

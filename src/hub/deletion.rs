@@ -7,7 +7,7 @@ use super::command::chat_room;
 use super::members::Sent;
 use super::publish::draft_bytes;
 use crate::limits::HISTORY_BYTES_MAX;
-use crate::log::{Asked, Deletion, Draft, Purpose, Read, Span, Stretch, TableError, What};
+use crate::log::{Asked, Deleter, Deletion, Draft, Purpose, Read, Span, Stretch, TableError, What};
 use crate::mail::{Mail, Reserve};
 use crate::proto::{Code, Refusal, Request, Seen, event};
 use crate::room::{Key, Link, Room};
@@ -20,11 +20,23 @@ use std::sync::Arc;
 /// Why a message is not deleted.
 pub(super) type Refused = (Code, &'static str);
 
+/// What the message itself says of a deletion.
+enum Judged {
+    /// The user may delete it.
+    Granted,
+    /// It may if it had the name then, in milliseconds since the Unix epoch.
+    ToItsOwner { unix_ms: u64 },
+}
+
 const MISSING: Refused = (Code::BadField, "`seq_id` is not the number of a message");
 const DELETED: Refused = (Code::BadField, "this message is deleted already");
 const FOREIGN: Refused = (
     Code::Forbidden,
     "only its author and moderators delete a message",
+);
+const EARLIER: Refused = (
+    Code::Forbidden,
+    "this message was sent before the name was yours",
 );
 const STALLED: Refused = (Code::Overloaded, "the disk is too slow: try again later");
 const UNREAD: Refused = (Code::Storage, "the message could not be read: try again");
@@ -41,11 +53,21 @@ impl Hub {
         let deletion = Box::new(Deletion {
             seq,
             by: Arc::from(self.user_name(peer).unwrap_or_default()),
-            is_moderator: self.is_moderator(peer, &room),
+            right: self.right_to_delete(peer, &room),
             asked: Asked { from, id },
         });
         self.clients.reserve(peer, reserve(&deletion));
         self.post_home(&room.clone(), Mail::Delete { room, deletion });
+    }
+
+    fn right_to_delete(&self, peer: Slot, room: &Key) -> Deleter {
+        if self.is_moderator(peer, room) {
+            Deleter::Moderator
+        } else if self.permits.user(peer).is_some() {
+            Deleter::Subject
+        } else {
+            Deleter::Owner
+        }
     }
 
     /// At the home: looks whether the user may delete that, in memory or on the disk.
@@ -68,9 +90,23 @@ impl Hub {
             self.look_for(key, deletion);
             return;
         };
-        match judge(payload_of(frame.bytes), &deletion) {
-            Ok(()) => self.keep_deletion(key, &deletion),
+        let judged = judge(payload_of(frame.bytes), &deletion);
+        self.judged(key, deletion, judged);
+    }
+
+    fn judged(&mut self, key: &Key, deletion: Box<Deletion>, judged: Result<Judged, Refused>) {
+        match judged {
+            Ok(Judged::Granted) => self.keep_deletion(key, &deletion),
+            Ok(Judged::ToItsOwner { unix_ms }) => self.ask_owner(key, deletion, unix_ms),
             Err(refused) => self.refuse_deletion(key, &deletion, refused),
+        }
+    }
+
+    /// At the room's home: the home of the deleter's name has said whether the message is its owner's.
+    pub(super) fn owner_known(&mut self, key: &Key, deletion: &Deletion, is_owner: bool) {
+        match is_owner {
+            true => self.keep_deletion(key, deletion),
+            false => self.refuse_deletion(key, deletion, EARLIER),
         }
     }
 
@@ -102,20 +138,17 @@ impl Hub {
     pub(super) fn found_to_delete(
         &mut self,
         key: &Key,
-        deletion: &Deletion,
+        deletion: Box<Deletion>,
         result: Result<Stretch, TableError>,
     ) {
         let judged = match &result {
             Ok(stretch) => match stretch.batch.iter().next() {
-                Some((frame, _)) => judge(payload_of(frame), deletion),
+                Some((frame, _)) => judge(payload_of(frame), &deletion),
                 None => Err(MISSING),
             },
             Err(_) => Err(UNREAD),
         };
-        match judged {
-            Ok(()) => self.keep_deletion(key, deletion),
-            Err(refused) => self.refuse_deletion(key, deletion, refused),
-        }
+        self.judged(key, deletion, judged);
     }
 
     /// Hands a deletion to the log service.
@@ -239,13 +272,21 @@ impl Hub {
 }
 
 /// Whether a user may delete what was read.
-fn judge(text: &[u8], deletion: &Deletion) -> Result<(), Refused> {
-    match Seen::read(text) {
-        Some(seen) if !seen.is_message() => Err(MISSING),
-        Some(seen) if seen.deleted => Err(DELETED),
-        Some(seen) if deletion.is_moderator || *seen.sender == *deletion.by => Ok(()),
-        Some(_) => Err(FOREIGN),
-        None => Err(MISSING),
+fn judge(text: &[u8], deletion: &Deletion) -> Result<Judged, Refused> {
+    let Some(seen) = Seen::read(text).filter(Seen::is_message) else {
+        return Err(MISSING);
+    };
+    if seen.deleted {
+        return Err(DELETED);
+    }
+    let is_its_name = *seen.sender == *deletion.by;
+    match deletion.right {
+        Deleter::Moderator => Ok(Judged::Granted),
+        Deleter::Subject if is_its_name => Ok(Judged::Granted),
+        Deleter::Owner if is_its_name => Ok(Judged::ToItsOwner {
+            unix_ms: seen.timestamp.unwrap_or(0),
+        }),
+        Deleter::Subject | Deleter::Owner => Err(FOREIGN),
     }
 }
 

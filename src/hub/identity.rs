@@ -107,8 +107,9 @@ impl Hub {
         );
         let user = self.users.mention(&name, self.hash_key);
         self.start_claim(peer, user);
+        let since_hour = self.hour;
         if let Some(user) = self.users.at_mut(user) {
-            user.claim = Claim::Guest;
+            user.claim = Claim::Guest { since_hour };
             user.secret = hash_secret(&session);
         }
         let inbox = self.inbox_sync(user, self.place.shard, None, None);

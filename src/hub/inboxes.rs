@@ -30,7 +30,7 @@ impl Hub {
                 Claim::Held | Claim::Left { .. } => {
                     user.inbox.seq > 0 || self.doubted.contains(&index)
                 }
-                Claim::Mentioned | Claim::Guest => false,
+                Claim::Mentioned | Claim::Guest { .. } => false,
             })
     }
 

@@ -8,6 +8,7 @@
 //! | `clients` | which user a connection is, and the ring of its memberships |
 //! | `identity` | who a connection is: asking for a name, guests, the `welcome` |
 //! | `claims` | names at their home: who may have one, and for how long |
+//! | `owners` | since when a name is its owner's |
 //! | `inboxes` | inboxes at their home: where one stands |
 //! | `permits` | what tokens allow their connections, and until when |
 //! | `command` | the commands of the protocol, at the connection's side |
@@ -43,6 +44,7 @@ mod members;
 mod moderation;
 mod objections;
 mod overview;
+mod owners;
 mod pages;
 mod parking;
 mod payers;
@@ -63,6 +65,7 @@ pub use overview::RoomView;
 pub use permits::Validity;
 pub use stored::encode_gap;
 
+use self::owners::Claimed;
 use self::payers::Payers;
 use self::permits::Permits;
 use self::post::Outbox;
@@ -158,7 +161,8 @@ pub struct Hub {
     /// Rooms off whose tails members fell: the oldest first, among them all that keep frames for those.
     stalled: Vec<Slot>,
     timers: Wheel,
-    claims: HashMap<u32, IpAddr, HashKey>,
+    /// By user: the names that are claimed.
+    claims: HashMap<u32, Claimed, HashKey>,
     claims_by_address: HashMap<IpAddr, u32, HashKey>,
     payers: Payers,
     /// Who pays for a room that the next join has made.
@@ -312,7 +316,7 @@ impl Hub {
         let is_guest = || {
             let user = self.users.find(&key.name, self.hash_key);
             let user = user.and_then(|user| self.users.at(user));
-            user.is_some_and(|user| user.claim == Claim::Guest)
+            user.is_some_and(|user| matches!(user.claim, Claim::Guest { .. }))
         };
         match key.space {
             Space::Chat => self.durable,

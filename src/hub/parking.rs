@@ -128,7 +128,7 @@ impl Hub {
             Mail::Moderate { room, asked, order } => {
                 self.refuse_order(&room, &asked, order.action, Code::Overloaded, FULL);
             }
-            Mail::Delete { room, deletion } => {
+            Mail::Delete { room, deletion } | Mail::Owner { room, deletion, .. } => {
                 self.refuse_deletion(&room, &deletion, (Code::Overloaded, FULL));
             }
             Mail::Claim { .. } => self.refuse_claim(mail, Code::Overloaded),
@@ -142,6 +142,7 @@ impl Hub {
             | Mail::Gone { .. }
             | Mail::Claimed { .. }
             | Mail::Joined { .. }
+            | Mail::AskOwner { .. }
             | Mail::Erase { .. }
             | Mail::Trimmed { .. }
             | Mail::Remove { .. }
@@ -189,11 +190,13 @@ fn may_wait(parked: &Parked, from: u16, mail: &Mail, is_full: bool) -> bool {
         | Mail::Who { .. }
         | Mail::Moderate { .. }
         | Mail::Delete { .. }
+        | Mail::Owner { .. }
         | Mail::Confirm { .. }
         | Mail::Took { .. }
         | Mail::Claim { .. } => !is_full,
         Mail::Claimed { .. }
         | Mail::Joined { .. }
+        | Mail::AskOwner { .. }
         | Mail::Erase { .. }
         | Mail::Trimmed { .. }
         | Mail::Remove { .. }

@@ -126,6 +126,16 @@ impl Hub {
             } => self.who_home(&room, (from, &user), id.as_deref()),
             Mail::Moderate { room, asked, order } => self.moderate_home(&room, &asked, &order),
             Mail::Delete { room, deletion } => self.delete_home(&room, deletion),
+            Mail::AskOwner {
+                room,
+                deletion,
+                unix_ms,
+            } => self.answer_owner(room, deletion, unix_ms),
+            Mail::Owner {
+                room,
+                deletion,
+                is_owner,
+            } => self.owner_known(&room, &deletion, is_owner),
             Mail::Erase { room, seq } => self.erase_in(&room, seq),
             Mail::Trimmed { room, seq } => {
                 if let Some(index) = self.find(&room) {

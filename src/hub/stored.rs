@@ -181,7 +181,7 @@ impl Hub {
                 self.refuse_page(&read.key, *from, id.as_deref());
             }
             (Purpose::Deletion(deletion), result) => {
-                self.found_to_delete(&read.key, deletion, result);
+                self.found_to_delete(&read.key, deletion.clone(), result);
             }
             (Purpose::Chunk { to }, Ok(stretch)) => self.send_chunk(&read, &stretch, *to),
             (Purpose::Chunk { to }, Err(_)) => {

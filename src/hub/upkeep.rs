@@ -9,7 +9,7 @@ use crate::timers::{Tick, ticks};
 use crate::users::Claim;
 use crate::ws::CloseCode;
 
-const TICKS_PER_HOUR: Tick = 36_000;
+pub(super) const TICKS_PER_HOUR: Tick = 36_000;
 /// The hour at which the process starts: names may have been left long before.
 pub(super) const FIRST_HOUR: u16 = 30_000;
 
@@ -279,7 +279,7 @@ impl Hub {
         let hour = self.hour;
         let is_over = |claim: Claim| match claim {
             Claim::Left { since_hour } => u64::from(hour.saturating_sub(since_hour)) >= hold_hours,
-            Claim::Mentioned | Claim::Guest | Claim::Held => false,
+            Claim::Mentioned | Claim::Guest { .. } | Claim::Held => false,
         };
         let over: Vec<u32> = self
             .users

@@ -42,7 +42,7 @@ mod submission;
 mod table;
 
 pub use memory::{MemoryLog, MemoryTable};
-pub use read::{Deletion, Found, Purpose, Read, Stretch, encode_message, look_up};
+pub use read::{Deleter, Deletion, Found, Purpose, Read, Stretch, encode_message, look_up};
 pub use service::{LogService, copy_key};
 pub use submission::{
     Answers, Append, Asked, Draft, Note, Outcome, Request, Standing, Submission, Submitted, What,

@@ -35,10 +35,21 @@ pub struct Deletion {
     pub seq: u64,
     /// The user.
     pub by: Arc<str>,
-    /// Whether that is a moderator of the room.
-    pub is_moderator: bool,
+    /// By what right.
+    pub right: Deleter,
     /// Where the answer goes.
     pub asked: Asked,
+}
+
+/// Which messages a user may delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleter {
+    /// Any: a moderator.
+    Moderator,
+    /// All under its name, which a token gives to nobody else.
+    Subject,
+    /// Those under its name since that is its own: others may have had it before.
+    Owner,
 }
 
 /// A stretch of a log that is wanted.

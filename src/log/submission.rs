@@ -127,6 +127,8 @@ pub enum Note {
         epoch: u64,
         /// Where its owner came from.
         address: Option<IpAddr>,
+        /// Since when it is the owner's, in milliseconds since the Unix epoch.
+        since_ms: u64,
     },
     /// The last connection of its owner has gone.
     Left {

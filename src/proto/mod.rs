@@ -44,7 +44,8 @@
 //!   from then on a `message` with `deleted: true` and without `content`, `metadata` and `id`; where a message was very
 //!   short, without `timestamp` too.
 //! * To delete what is not a message, or is deleted already, is a `bad_field`: who repeats a `delete` after a loss takes
-//!   the latter for a success.
+//!   the latter for a success. Who is no moderator deletes what was sent under its name since the name is its own, and
+//!   with a token all that was sent under it; anything else is `forbidden`.
 //!
 //! Nothing here knows who is connected, which rooms exist or what time it is.
 

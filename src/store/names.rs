@@ -17,7 +17,8 @@ impl SqliteTable {
     /// The disk failed.
     pub fn names(&self, unix_ms: u64) -> rusqlite::Result<Vec<Restored>> {
         let mut names = self.connection.prepare(
-            "SELECT u.name, u.secret, coalesce(l.epoch, u.epoch), coalesce(l.head, 0), u.address, u.seen_unix_ms
+            "SELECT u.name, u.secret, coalesce(l.epoch, u.epoch), coalesce(l.head, 0), u.address,
+                    u.seen_unix_ms, u.since_unix_ms
              FROM users AS u LEFT JOIN logs AS l ON l.space = 'inbox' AND l.name = u.name",
         )?;
         let names = names.query_map([], |row| {
@@ -32,6 +33,7 @@ impl SqliteTable {
                 },
                 address: address.and_then(|text| text.parse().ok()),
                 left_hours: unix_ms.saturating_sub(seen_ms) / 3_600_000,
+                since_ms: unsigned(row, 6)?,
             })
         })?;
         names.collect()
@@ -46,12 +48,14 @@ impl SqliteTable {
                 secret,
                 epoch,
                 address,
+                since_ms,
             } => {
                 self.drop_inbox(name)?;
-                let sql = "INSERT OR REPLACE INTO users VALUES (?1, ?2, ?3, ?4, 0)";
+                let sql = "INSERT OR REPLACE INTO users VALUES (?1, ?2, ?3, ?4, 0, ?5)";
                 let address = address.map(|address| address.to_string());
                 let mut insert = self.connection.prepare_cached(sql)?;
-                insert.execute((&**name, secret, epoch.cast_signed(), address))?;
+                let (epoch, since_ms) = (epoch.cast_signed(), since_ms.cast_signed());
+                insert.execute((&**name, secret, epoch, address, since_ms))?;
             }
             Note::Left { name, unix_ms } => {
                 let sql = "UPDATE users SET seen_unix_ms = ?2 WHERE name = ?1";

@@ -10,7 +10,7 @@
 //! | `messages` | a message, in the order in which they came; or the deletion of one (`deletes` has its number), of which a tombstone is left (`deleted` is 1) |
 //! | `ids` | the `id` of a message, as a keyed hash of its sender and the `id`, for as long as it is remembered |
 //! | `new_ids` | the ids of one transaction that are not in `ids` yet, each as its log, key, number and time in 8, 16, 8 and 8 bytes, the highest first |
-//! | `users` | a claimed name: half of the SHA-256 of its secret, and when it was last seen |
+//! | `users` | a claimed name: half of the SHA-256 of its secret, when it was last seen, and since when it is its owner's |
 //! | `copies` | a private message whose copy for the sender is still to be kept |
 //! | `sanctions` | a user who is muted in a room or banned from it (`penalty`), until when, by whom and why |
 //! | `history` (a view) | a message with the name of its log, its time in words, and its epoch as clients see it |
@@ -27,7 +27,7 @@ pub const VERSION: u32 = migration_count();
 const APPLICATION: i64 = 0x726d_6374;
 
 /// What makes version `n + 1` from version `n`.
-const MIGRATIONS: [&str; 4] = [FIRST, SANCTIONS, DELETIONS, BY_ARRIVAL];
+const MIGRATIONS: [&str; 5] = [FIRST, SANCTIONS, DELETIONS, BY_ARRIVAL, OWNERS];
 
 const fn migration_count() -> u32 {
     // Few of them: it fits.
@@ -166,6 +166,11 @@ SELECT iif(space = 'room', name, NULL) AS room,
 FROM messages AS m JOIN logs AS l ON l.id = m.log_id;
 ";
 
+/// Since when the names that are there have been their owners' is not known: 0 means ever since.
+const OWNERS: &str = "
+ALTER TABLE users ADD COLUMN since_unix_ms INTEGER NOT NULL DEFAULT 0;
+";
+
 /// What a new store begins with.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed {
@@ -255,6 +260,7 @@ mod tests {
          UPDATE messages SET deleted = 1, content = 'null' WHERE log_id = 1 AND seq_id = 1;
          INSERT INTO messages VALUES (1, 3, 7, 'ann', NULL, NULL, 0, 'null', NULL, 1, 0);",
         "INSERT INTO new_ids VALUES (1, zeroblob(40));",
+        "UPDATE users SET since_unix_ms = 3;",
     ];
 
     /// A database as the version left it.
@@ -314,6 +320,11 @@ mod tests {
                 let expected = usize::from(version >= since).to_string();
                 assert_eq!(text(&connection, &count), expected, "{table} of {version}");
             }
+            let since = "SELECT printf('%d', since_unix_ms) FROM users";
+            assert_eq!(
+                text(&connection, since),
+                if version < 5 { "0" } else { "3" }
+            );
             let epoch = "SELECT printf('%d', value) FROM meta WHERE name = 'epoch'";
             assert_eq!(text(&connection, epoch), "2", "it keeps its own");
         }
@@ -330,7 +341,7 @@ mod tests {
         let version: u32 = connection
             .query_row("PRAGMA user_version", [], |row| row.get(0))
             .unwrap();
-        assert_eq!(version, VERSION - 1, "those before it are whole");
+        assert_eq!(version, 3, "those before it are whole");
         connection.execute_batch("DROP TABLE new_ids").unwrap();
         migrate(&mut connection, &SEED).unwrap();
         let count = "SELECT printf('%d', count(*)) FROM history";

@@ -72,6 +72,7 @@ struct StoredUser {
     epoch: u64,
     address: Option<IpAddr>,
     seen_ms: u64,
+    since_ms: u64,
 }
 
 /// Everything that is kept.
@@ -191,6 +192,7 @@ impl SimTable {
                 ),
                 address: user.address,
                 left_hours: unix_ms.saturating_sub(user.seen_ms) / 3_600_000,
+                since_ms: user.since_ms,
             }
         };
         self.durable.users.iter().map(restored).collect()
@@ -455,6 +457,7 @@ impl Image {
                 secret,
                 epoch,
                 address,
+                since_ms,
             } => {
                 self.drop_inbox(&name);
                 let user = StoredUser {
@@ -462,6 +465,7 @@ impl Image {
                     epoch,
                     address,
                     seen_ms: 0,
+                    since_ms,
                 };
                 self.users.insert(name, user);
             }
