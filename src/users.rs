@@ -17,6 +17,9 @@ pub const NOBODY: u32 = u32::MAX;
 /// Half of a SHA-256: what is kept of a session secret.
 pub type SecretHash = [u8; 16];
 
+/// What stands for the hash where no session secret proves a name: it is a token's.
+pub const NO_SECRET: SecretHash = [0; 16];
+
 /// The hash of a session secret.
 pub fn hash_secret(secret: &str) -> SecretHash {
     let digest = Sha256::digest(secret.as_bytes());

@@ -16,6 +16,7 @@ sharded!(
     whoever_takes_a_name_after_its_time_deletes_nothing_of_before,
     an_owner_deletes_what_it_sent_before_a_restart,
     a_token_names_one_subject_for_ever,
+    a_token_ends_the_session_that_had_its_name,
 );
 
 /// Rooms enough that some are at home on each shard.
@@ -116,6 +117,45 @@ fn a_token_names_one_subject_for_ever(shards: u16) {
     for room in ROOMS {
         ann.join(room);
         delete(&mut ann, room, 1, "ack");
+    }
+    stop(server);
+}
+
+fn a_token_ends_the_session_that_had_its_name(shards: u16) {
+    let (folder, key) = (Folder::new("owners-sessions"), KeyFile::secret());
+    let flags = ["--auth", "jwt", "--jwt-key", key.text()];
+    let enter = |server: &Server, name| Client::on(server.socket_of("/ws", &token(name, 1000)));
+    let names = ["ann", "bob", "cy", "dan"];
+    let server = folder.serve(shards);
+    let sessions = names.map(|name| server.client(name).session);
+    stop(server);
+    let server = folder.serve_with(shards, &flags);
+    for name in names {
+        assert_eq!(enter(&server, name).user, name);
+    }
+    // It is so from the welcome on, whatever becomes of the server.
+    drop(server);
+    let server = folder.serve_with(shards, &flags);
+    let mut ann = enter(&server, "ann");
+    // Whoever comes again by token writes nothing more.
+    let commits = || folder.query("SELECT value FROM meta WHERE name = 'commits'");
+    let (before, first) = (commits(), enter(&server, "ann"));
+    assert_eq!((commits(), first.user), (before, "ann".to_owned()));
+    for name in names {
+        ann.write_to(name, "a secret");
+    }
+    stop(server);
+    let server = folder.serve(shards);
+    for (name, session) in names.iter().zip(&sessions) {
+        for query in [
+            format!("?user={name}&session={session}"),
+            format!("?user={name}"),
+        ] {
+            let mut socket = server.socket(&format!("/ws{query}"));
+            let error: Value = serde_json::from_str(&socket.text()).expect("JSON");
+            assert_eq!(error["code"], "name_taken", "{error}");
+            assert_eq!(socket.closed(), Some(4001));
+        }
     }
     stop(server);
 }

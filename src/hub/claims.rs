@@ -1,15 +1,13 @@
 //! Names at their home: who may have one, and for how long.
 
-use super::owners::Claimed;
 use super::upkeep::FIRST_HOUR;
 use super::{Hub, shared};
-use crate::callers::network_of;
 use crate::log::{Head, Note, Outcome, Request};
 use crate::mail::{Granted, Mail, Proof};
 use crate::proto::Code;
 use crate::room::{Key, Space};
 use crate::secret::Secret;
-use crate::users::{Claim, SecretHash, hash_secret, is_same_secret};
+use crate::users::{Claim, NO_SECRET, SecretHash, hash_secret, is_same_secret};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -176,6 +174,9 @@ impl Hub {
                 if let (Claim::Left { .. }, Some(entry)) = (claim, self.users.at_mut(user)) {
                     entry.claim = Claim::Held;
                 }
+                if proof == Proof::Token && secret != NO_SECRET {
+                    return Ok(self.seal(user, proof));
+                }
                 Ok(Grant::Given(user, proof))
             }
             Claim::Mentioned => {
@@ -197,8 +198,24 @@ impl Hub {
         }
     }
 
-    /// How a new claim is proven from now on. What a token claims has a secret as well, which nobody is told: should
-    /// the server do without tokens one day, the name is not for the first who asks.
+    /// A name that a session secret proved is a token's from now on. Should the server do without tokens one day, whoever
+    /// still has the secret must not get what came for the token's user; so that is kept before the name is given.
+    fn seal(&mut self, user: u32, proof: Proof) -> Grant {
+        let Some(entry) = self.users.at_mut(user) else {
+            return Grant::Given(user, proof);
+        };
+        if !self.durable {
+            entry.secret = NO_SECRET;
+            return Grant::Given(user, proof);
+        }
+        let name = shared(&entry.name);
+        let note = Note::Seal { name };
+        self.submission.requests.push(Request::Note(note));
+        Grant::Awaited(user, proof)
+    }
+
+    /// How a new claim is proven from now on. What a token claims no secret proves: should the server do without tokens
+    /// one day, the name is not for the first who asks.
     fn proof_of_new(&mut self, proof: Proof) -> (Proof, SecretHash) {
         match proof {
             Proof::Session(session) => {
@@ -210,7 +227,7 @@ impl Hub {
                 let hash = hash_secret(&session);
                 (Proof::Session(Secret::new(session.into())), hash)
             }
-            Proof::Token => (Proof::Token, hash_secret(&self.random_hex(16))),
+            Proof::Token => (Proof::Token, NO_SECRET),
         }
     }
 
@@ -237,8 +254,9 @@ impl Hub {
         if outcome == Outcome::Refused {
             self.counters.storage_errors_total += 1;
         }
-        let name = match note {
-            Note::Claim { name, .. } => name,
+        let (name, is_new) = match note {
+            Note::Claim { name, .. } => (name, true),
+            Note::Seal { name } => (name, false),
             // Where these are lost, names are held longer and messages pushed again.
             Note::Left { .. } | Note::Release { .. } | Note::Confirm { .. } => return,
             Note::Sanction { sanction, asked } => {
@@ -255,48 +273,29 @@ impl Hub {
         };
         let waiting = self.claiming.remove(&user).unwrap_or_default();
         if outcome != Outcome::Refused {
+            if let (false, Some(entry)) = (is_new, self.users.at_mut(user)) {
+                entry.secret = NO_SECRET;
+            }
             waiting
                 .into_iter()
                 .for_each(|(from, mail)| self.deliver(from, mail));
             return;
         }
-        if let Some(inbox) = self.rooms.find(Space::Inbox, name, self.hash_key) {
-            self.remove_room(inbox);
+        if is_new {
+            if let Some(inbox) = self.rooms.find(Space::Inbox, name, self.hash_key) {
+                self.remove_room(inbox);
+            }
+            self.forget_name(user);
         }
-        self.forget_name(user);
         for (from, mail) in waiting {
             match mail {
                 Mail::Claim { .. } => self.refuse_claim(mail, Code::Storage),
                 mail => self.deliver(from, mail),
             }
         }
-    }
-
-    /// Counts a claim against its address and the whole. Names that tokens give are not the address's choice.
-    fn charge_name(
-        &mut self,
-        user: u32,
-        proof: &Proof,
-        address: Option<IpAddr>,
-    ) -> Result<(), Code> {
-        let share = |all: u32| all.div_ceil(u32::from(self.place.count)) as usize;
-        let address = claimant_of(address);
-        let of_address = self.claims_by_address.get(&address).copied().unwrap_or(0) as usize;
-        let is_own_choice = *proof != Proof::Token;
-        if self.claims.len() >= share(self.limits.name_count_max)
-            || is_own_choice && of_address >= share(self.limits.names_per_address_max)
-        {
-            self.counters.names_refused_total += 1;
-            return Err(Code::Overloaded);
+        if !is_new {
+            self.check_left(user);
         }
-        self.charge(user, Some(address), self.now.unix_ms);
-        Ok(())
-    }
-
-    fn charge(&mut self, user: u32, address: Option<IpAddr>, since_ms: u64) {
-        let address = claimant_of(address);
-        self.claims.insert(user, Claimed::new(address, since_ms));
-        *self.claims_by_address.entry(address).or_insert(0) += 1;
     }
 
     /// At the user's home: a shard has no connection of it any more.
@@ -364,15 +363,7 @@ impl Hub {
     }
 
     fn forget_name(&mut self, user: u32) {
-        let address = self.claims.remove(&user).map(|claimed| claimed.address);
-        if let Some(address) = address
-            && let Some(count) = self.claims_by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.claims_by_address.remove(&address);
-            }
-        }
+        self.uncharge(user);
         self.doubted.remove(&user);
         if let Some(entry) = self.users.at_mut(user) {
             entry.claim = Claim::Mentioned;
@@ -391,16 +382,13 @@ impl Hub {
     }
 }
 
-/// Whose names an address's claims are; those from nowhere have one claimant as well.
-fn claimant_of(address: Option<IpAddr>) -> IpAddr {
-    network_of(address.unwrap_or(IpAddr::from([0, 0, 0, 0])))
-}
-
 /// Whether a claim of a name that is held is the holder's.
 fn is_proven(proof: &Proof, secret: &SecretHash) -> bool {
     match proof {
         Proof::Nothing => false,
-        Proof::Session(session) => is_same_secret(&hash_secret(session.reveal()), secret),
+        Proof::Session(session) => {
+            is_same_secret(&hash_secret(session.reveal()), secret) && *secret != NO_SECRET
+        }
         Proof::Token => true,
     }
 }

@@ -8,7 +8,7 @@
 //! | `clients` | which user a connection is, and the ring of its memberships |
 //! | `identity` | who a connection is: asking for a name, guests, the `welcome` |
 //! | `claims` | names at their home: who may have one, and for how long |
-//! | `owners` | since when a name is its owner's |
+//! | `owners` | whose share of all names a claim counts in, and since when a name is its owner's |
 //! | `inboxes` | inboxes at their home: where one stands |
 //! | `permits` | what tokens allow their connections, and until when |
 //! | `command` | the commands of the protocol, at the connection's side |

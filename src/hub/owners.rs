@@ -1,10 +1,12 @@
-//! Since when a name is its owner's, which only its home knows: who has a name now need not be who had it before, and
-//! does not own what was said under it then.
+//! Owners of claimed names, at the name's home: whose share their claims count in, and since when each name is theirs. Who
+//! has a name now need not be who had it before, and does not own what was said under it then.
 
 use super::Hub;
 use super::upkeep::{FIRST_HOUR, TICKS_PER_HOUR};
+use crate::callers::network_of;
 use crate::log::Deletion;
-use crate::mail::Mail;
+use crate::mail::{Mail, Proof};
+use crate::proto::Code;
 use crate::room::{Key, Space};
 use crate::timers::{TICK_MS, Tick};
 use crate::users::Claim;
@@ -39,6 +41,46 @@ impl Claimed {
 }
 
 impl Hub {
+    /// Counts a claim against its address and the whole. Names that tokens give are not the address's choice.
+    pub(super) fn charge_name(
+        &mut self,
+        user: u32,
+        proof: &Proof,
+        address: Option<IpAddr>,
+    ) -> Result<(), Code> {
+        let share = |all: u32| all.div_ceil(u32::from(self.place.count)) as usize;
+        let address = claimant_of(address);
+        let of_address = self.claims_by_address.get(&address).copied().unwrap_or(0) as usize;
+        let is_own_choice = *proof != Proof::Token;
+        if self.claims.len() >= share(self.limits.name_count_max)
+            || is_own_choice && of_address >= share(self.limits.names_per_address_max)
+        {
+            self.counters.names_refused_total += 1;
+            return Err(Code::Overloaded);
+        }
+        self.charge(user, Some(address), self.now.unix_ms);
+        Ok(())
+    }
+
+    pub(super) fn charge(&mut self, user: u32, address: Option<IpAddr>, since_ms: u64) {
+        let address = claimant_of(address);
+        self.claims.insert(user, Claimed::new(address, since_ms));
+        *self.claims_by_address.entry(address).or_insert(0) += 1;
+    }
+
+    /// A name is nobody's any more.
+    pub(super) fn uncharge(&mut self, user: u32) {
+        let address = self.claims.remove(&user).map(|claimed| claimed.address);
+        if let Some(address) = address
+            && let Some(count) = self.claims_by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.claims_by_address.remove(&address);
+            }
+        }
+    }
+
     /// Asks the home of the deleter's name whether it had the name when the message was numbered, in milliseconds since
     /// the Unix epoch.
     pub(super) fn ask_owner(&mut self, room: &Key, deletion: Box<Deletion>, unix_ms: u64) {
@@ -81,6 +123,11 @@ impl Hub {
             }
         }
     }
+}
+
+/// Whose names an address's claims are; those from nowhere have one claimant as well.
+fn claimant_of(address: Option<IpAddr>) -> IpAddr {
+    network_of(address.unwrap_or(IpAddr::from([0, 0, 0, 0])))
 }
 
 #[cfg(test)]

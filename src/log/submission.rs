@@ -130,6 +130,11 @@ pub enum Note {
         /// Since when it is the owner's, in milliseconds since the Unix epoch.
         since_ms: u64,
     },
+    /// A claimed name is a token's from now on: the secret that proved it does so no more.
+    Seal {
+        /// The name.
+        name: Arc<str>,
+    },
     /// The last connection of its owner has gone.
     Left {
         /// The name.

@@ -6,7 +6,7 @@ use super::table::SqliteTable;
 use crate::hub::Restored;
 use crate::log::{Head, Note};
 use crate::room::{Key, Space};
-use crate::users::SecretHash;
+use crate::users::{NO_SECRET, SecretHash};
 use std::sync::Arc;
 
 impl SqliteTable {
@@ -56,6 +56,11 @@ impl SqliteTable {
                 let mut insert = self.connection.prepare_cached(sql)?;
                 let (epoch, since_ms) = (epoch.cast_signed(), since_ms.cast_signed());
                 insert.execute((&**name, secret, epoch, address, since_ms))?;
+            }
+            Note::Seal { name } => {
+                let sql = "UPDATE users SET secret = ?2 WHERE name = ?1";
+                let mut update = connection.prepare_cached(sql)?;
+                update.execute((&**name, NO_SECRET))?;
             }
             Note::Left { name, unix_ms } => {
                 let sql = "UPDATE users SET seen_unix_ms = ?2 WHERE name = ?1";

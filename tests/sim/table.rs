@@ -11,7 +11,7 @@ use roomcast::log::{
 };
 use roomcast::room::{Key, Space};
 use roomcast::sanctions::Sanction;
-use roomcast::users::SecretHash;
+use roomcast::users::{NO_SECRET, SecretHash};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -468,6 +468,11 @@ impl Image {
                     since_ms,
                 };
                 self.users.insert(name, user);
+            }
+            Note::Seal { name } => {
+                if let Some(user) = self.users.get_mut(&name) {
+                    user.secret = NO_SECRET;
+                }
             }
             Note::Left { name, unix_ms } => {
                 if let Some(user) = self.users.get_mut(&name) {
