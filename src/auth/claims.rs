@@ -18,8 +18,14 @@ pub struct Claims {
     pub exp: NumericDate,
     /// When it becomes valid.
     pub nbf: Option<NumericDate>,
-    /// What it grants in which rooms, read when everything else is right.
+    /// What it grants in which rooms, read when everything else is right. An explicit `null` is no absence, which would
+    /// open all rooms: an issuer whose list came to nothing may not mean that.
+    #[serde(default, deserialize_with = "present")]
     pub rooms: Option<Value>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// An entry of `rooms`.
