@@ -407,6 +407,33 @@ fn a_set_has_keys_by_name() {
 }
 
 #[test]
+fn a_bad_key_of_a_set_leaves_the_others_good() {
+    let bad = [
+        json!({"kty": "oct", "kid": "bad", "k": base64url("too short")}),
+        json!({"kty": "oct", "kid": "bad", "k": "!".repeat(50)}),
+        json!({"kty": "RSA", "kid": "bad", "n": base64url([1; 255]), "e": "AQAB"}),
+        json!({"kty": "RSA", "kid": "bad"}),
+        json!({"kty": "EC", "kid": "bad", "crv": "P-256", "x": "AAAA", "y": "AAAA"}),
+        json!({"kty": "OKP", "kid": "bad", "crv": "Ed25519", "x": "AAAA"}),
+        json!({"kty": "future", "kid": "bad"}),
+        json!({"kid": "bad"}),
+        json!("bad"),
+        json!(null),
+    ];
+    let token = |kid: &str| {
+        let header = json!({"alg": "HS256", "kid": kid});
+        sign_parts(HMAC, &header.to_string(), &claims().to_string())
+    };
+    for bad in bad {
+        let set = json!({"keys": [bad, HMAC.jwk("good"), bad]});
+        let tokens = of_set(&set).unwrap_or_else(|error| panic!("{bad}: {error}"));
+        assert!(check(&tokens, &token("good")).is_ok(), "{bad}");
+        assert_eq!(check(&tokens, &token("bad")), Err(Denial::Key), "{bad}");
+        assert!(of_set(&json!({"keys": [bad]})).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn rooms_are_granted_by_pattern() {
     let tokens = with_secret();
     let rights = |rooms: Value| {

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::mint::{KeyFile, SECRET, Signer, base64url};
 use common::{Client, Opcode, Server, json, masked, sharded};
 
 sharded!(
@@ -106,6 +107,24 @@ fn peers_cannot_write_into_the_log(shards: u16) {
     assert!(!log.contains('\u{1b}') && !log.contains('\r'), "{log}");
     let forged = log.lines().filter(|line| line.starts_with("[2026-01-01"));
     assert_eq!(forged.count(), 0, "{log}");
+}
+
+#[test]
+fn a_key_that_is_left_out_of_a_set_is_told_and_not_shown() {
+    const SHORT: &str = "much too short";
+    let good = Signer::Hs256(SECRET.as_bytes()).jwk("good");
+    let bad = json!({"kty": "oct", "kid": "bad", "k": base64url(SHORT)});
+    let set = KeyFile::new(json!({"keys": [bad, good, {"kty": "future"}]}).to_string());
+    let server = Server::with(1, &["--auth", "jwt", "--jwt-jwks", set.text()]);
+    server.await_log("key 1 of it has a secret of less than 32 bytes, and is left out");
+    server
+        .await_log("key 3 of it is of a kind that is not known, or lacks a part, and is left out");
+    let log = server.log();
+    assert_eq!(log.matches("is left out").count(), 2, "{log}");
+    assert!(log.contains(set.text()), "{log}");
+    for text in [SHORT, SECRET, &base64url(SHORT), &base64url(SECRET)] {
+        assert!(!log.contains(text), "{log}");
+    }
 }
 
 fn a_silent_log_is_silent(shards: u16) {

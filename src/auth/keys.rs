@@ -5,8 +5,10 @@
 
 use super::pem;
 use crate::limits::{TOKEN_KEY_COUNT_MAX, TOKEN_RSA_BYTES_MIN, TOKEN_SECRET_BYTES_MIN};
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Header};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +32,8 @@ pub struct KeyError {
 /// What is wrong with one key.
 type Fault = &'static str;
 
+const NO_KEY: &str = "has no key for HS256, RS256, ES256 or EdDSA signatures";
+const UNKNOWN: Fault = "is of a kind that is not known, or lacks a part";
 const RSA_SHORT: Fault = "has an RSA key of less than 2048 bits, or one that cannot be read";
 
 impl Key {
@@ -80,6 +84,8 @@ impl Key {
                 Algorithm::EdDSA
             }
             AlgorithmParameters::OctetKey(_) => Algorithm::HS256,
+            AlgorithmParameters::Other(_) => return Err(UNKNOWN),
+            // Other curves; and the list is open.
             _ => return Ok(None),
         };
         let is_for_signatures = !matches!(
@@ -152,23 +158,38 @@ pub fn read(files: &[PathBuf], set: Option<&Path>) -> Result<Vec<Key>, KeyError>
     }
 }
 
+/// A JWK set, before its keys are looked at.
+#[derive(Deserialize)]
+struct Set<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
+}
+
+/// The keys of a set that can be used. One that cannot leaves the others good (RFC 7517, 5): the log says which.
 fn read_set(path: &Path) -> Result<Vec<Key>, KeyError> {
-    let set: JwkSet = serde_json::from_slice(&read_file(path)?).map_err(|error| {
+    let bytes = read_file(path)?;
+    let set: Set<'_> = serde_json::from_slice(&bytes).map_err(|error| {
         // The error's own text may quote the file.
         let (line, column) = (error.line(), error.column());
         KeyError::new(path, format!("is no JWK set: line {line}, column {column}"))
     })?;
-    let keys: Vec<Key> = set
-        .keys
-        .iter()
-        .filter_map(|jwk| Key::of_set(jwk).transpose())
-        .collect::<Result<_, _>>()
-        .map_err(|fault| KeyError::new(path, fault))?;
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    for (number, text) in (1..).zip(&set.keys) {
+        let jwk = serde_json::from_str(text.get()).map_err(|_| UNKNOWN);
+        match jwk.and_then(|jwk: Jwk| Key::of_set(&jwk)) {
+            Ok(key) => keys.extend(key),
+            Err(fault) => faults.push(format!("key {number} of it {fault}")),
+        }
+    }
     if keys.is_empty() {
+        let first = faults.first().map(|fault| format!("; {fault}"));
         return Err(KeyError::new(
             path,
-            "has no key for HS256, RS256, ES256 or EdDSA signatures",
+            NO_KEY.to_owned() + &first.unwrap_or_default(),
         ));
+    }
+    for fault in faults {
+        log::warn!("{}: {fault}, and is left out", path.display());
     }
     Ok(keys)
 }
