@@ -144,6 +144,8 @@ counters! {
     Counter log_evictions_total;
     /// Rooms refused because there are too many.
     Counter rooms_refused_total;
+    /// Empty rooms dropped before their time to make place for others.
+    Counter rooms_dropped_total;
     /// Claims of names refused because there are too many.
     Counter names_refused_total;
     /// Private messages refused because the inbox is full.

@@ -206,6 +206,12 @@ pub const ADMIN_RETRY_AFTER_S: u32 = 1;
 pub const RETURN_MS_MIN: u64 = 500;
 /// All pauses that a `bye` asks for are shorter; see [`RETURN_MS_MIN`].
 pub const RETURN_MS_END: u64 = 3_000;
+/// Time between two looks for rooms that nobody is in, where one that is asked for is one too many, in milliseconds.
+pub const ROOM_SWEEP_MS: u32 = 1_000;
+/// How many of them are dropped then at most, as a part of all rooms of a shard, but at least [`ROOM_SWEEP_COUNT_MIN`].
+pub const ROOM_SWEEP_PART: usize = 64;
+/// See [`ROOM_SWEEP_PART`].
+pub const ROOM_SWEEP_COUNT_MIN: usize = 16;
 /// Rules of rooms that a configuration may have.
 pub const ROOM_RULE_COUNT_MAX: usize = 1_000;
 /// Longest pause of slow mode, in milliseconds: a day.
@@ -341,7 +347,7 @@ pub struct Limits {
     pub presence_debounce_ms: u32,
     /// Least time between two `presence` counts of a large room.
     pub presence_count_ms: u32,
-    /// How long an empty memory room keeps its log.
+    /// How long an empty memory room keeps its log, unless its place is needed.
     pub room_hold_ms: u32,
 }
 

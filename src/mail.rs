@@ -95,6 +95,8 @@ pub struct Denied {
     pub code: Code,
     /// For humans.
     pub message: Cow<'static, str>,
+    /// Whether the same may be asked again as it is, though the code alone does not say so.
+    pub is_for_now: bool,
     /// When it may be asked again, where that is known.
     pub retry_after_ms: Option<u64>,
 }
@@ -105,6 +107,7 @@ impl Denied {
         Box::new(Denied {
             code,
             message: message.into(),
+            is_for_now: false,
             retry_after_ms: None,
         })
     }

@@ -6,6 +6,7 @@ use common::{
     Client, Frame, Http, Opcode, Response, Server, Socket, Value, fragment, json, sharded,
     transported, until, upgrade,
 };
+use roomcast::limits::ROOM_SWEEP_COUNT_MIN;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -312,6 +313,55 @@ fn rooms_of_a_connection_are_bounded(shards: u16) {
     server.metric_is("rooms_refused_total", 2);
 }
 
+/// Sees to it that a room is refused because of the others, who may leave theirs.
+fn is_for_now(error: &Value) {
+    assert_eq!(
+        (&error["code"], &error["retryable"]),
+        (&json!("too_many_rooms"), &json!(true)),
+        "{error}"
+    );
+    assert!(error["retry_after_ms"].is_u64(), "{error}");
+}
+
+#[test]
+fn a_full_server_gives_up_rooms_that_nobody_is_in() {
+    const MOST: usize = 20;
+    let flags = ["--room-count-max=20", "--presence-debounce-ms=100"];
+    let server = Server::with(1, &flags);
+    let mut ann = server.client("ann");
+    let mut join = |room: &str| {
+        ann.say(json!({"type": "join", "room_id": room}));
+        let answer = ann.next_of(&["joined", "error"]);
+        if answer["type"] == "joined" {
+            ann.post(room, 1);
+            ann.ask(json!({"type": "leave", "room_id": room}), "left");
+        }
+        answer
+    };
+    let rooms: Vec<String> = (0..MOST).map(|number| format!("room {number}")).collect();
+    let epochs: Vec<Value> = rooms
+        .iter()
+        .map(|room| join(room)["epoch"].clone())
+        .collect();
+    until("there is place for one more", || {
+        join("one more")["type"] == "joined"
+    });
+    let dropped = server.metric("rooms_dropped_total") as usize;
+    assert!((1..=ROOM_SWEEP_COUNT_MIN).contains(&dropped), "{dropped}");
+    // Who came last has its room still, and the first have another.
+    assert_eq!(join(&rooms[MOST - 1])["epoch"], epochs[MOST - 1]);
+    assert_ne!(join(&rooms[0])["epoch"], epochs[0]);
+    // Where nobody leaves there is no place to be made.
+    let mut bob = server.client("bob");
+    for number in 0.. {
+        bob.say(json!({"type": "join", "room_id": format!("kept {number}")}));
+        if bob.next_of(&["joined", "error"])["type"] == "error" {
+            assert!(number <= MOST, "{number}");
+            break;
+        }
+    }
+}
+
 fn rooms_in_all_are_bounded(shards: u16) {
     let server = Server::with(shards, &["--room-count-max", "8"]);
     let mut ann = server.client("ann");
@@ -323,15 +373,16 @@ fn rooms_in_all_are_bounded(shards: u16) {
             let error = ann.barrier_or_error();
             match error {
                 Some(error) => {
-                    assert_eq!(error["code"], "too_many_rooms", "{error}");
+                    is_for_now(&error);
                     true
                 }
                 None => {
                     // Another shard answers in its own time.
                     let answer = ann.next_of(&["joined", "error"]);
                     let is_joined = answer["type"] == "joined";
-                    if is_joined {
-                        joined.push(room);
+                    match is_joined {
+                        true => joined.push(room),
+                        false => is_for_now(&answer),
                     }
                     !is_joined
                 }
@@ -370,6 +421,7 @@ fn rooms_of_an_address_are_bounded(shards: u16) {
         let event = client.next_of(&["joined", "error"]);
         let is_joined = event["type"] == "joined";
         assert!(is_joined || event["code"] == "too_many_rooms", "{event}");
+        assert!(is_joined || event["retryable"] == false, "{event}");
         is_joined
     };
     let (mut ann, mut bob) = (open("127.0.0.2"), open("127.0.0.3"));
@@ -634,6 +686,15 @@ const TESTED: &[(&str, &str)] = &[
     ("RETURN_MS_END", "stopping::everyone_is_told_to_come_back"),
     ("HISTORY_COUNT_DEFAULT", "history::a_limit_is_clamped"),
     ("HISTORY_COUNT_MAX", "history::a_limit_is_clamped"),
+    ("ROOM_SWEEP_MS", "not refused: a pause"),
+    (
+        "ROOM_SWEEP_PART",
+        "not refused: the share of one look, where there are many",
+    ),
+    (
+        "ROOM_SWEEP_COUNT_MIN",
+        "limits::a_full_server_gives_up_rooms_that_nobody_is_in",
+    ),
     ("ROOM_RULE_COUNT_MAX", "rules::a_wrong_rule_is_named"),
     (
         "SLOW_MODE_COUNT_MAX",

@@ -1,9 +1,9 @@
-//! Joining and leaving: at the connection's side, and at the room's home.
+//! Joining, at the connection's side and at the room's home; and leaving, at the connection's side.
 
 use super::clients::{member, member_mut};
 use super::{Hub, epoch_text, shared};
 use crate::log::Head;
-use crate::mail::{Denied, Mail, Pass, Reserve, Since, Sync};
+use crate::mail::{Denied, Mail, Pass, Since, Sync};
 use crate::proto::{Code, Refusal, Target, event};
 use crate::room::{Connection, Key, Link, Membership, Role, Room, Runs, Space};
 use crate::rules::Access;
@@ -35,6 +35,9 @@ impl Hub {
         let have = self.replica_start(&key);
         let is_home = self.home_of(key.space, &key.name) == self.place.shard;
         let payer = self.payer.take();
+        if is_home {
+            self.make_place(&key);
+        }
         if !is_home || self.may_exist(&key, payer) {
             let room = self.find_or_make_for(&key, payer);
             let membership = Membership::joining(peer.index, echo, number);
@@ -158,10 +161,10 @@ impl Hub {
             self.counters.forbidden_total += 1;
             return Err(denied);
         }
-        if !self.may_exist(key, payer) {
+        self.make_place(key);
+        if let Some(bound) = self.one_too_many(key, payer) {
             self.counters.rooms_refused_total += 1;
-            let text = "too many rooms, on this server or of your address: join one that exists";
-            return Err(Denied::new(Code::TooManyRooms, text));
+            return Err(bound.denied());
         }
         if !pass.is_moderator && self.is_crowded(key, user) {
             self.counters.room_full_total += 1;
@@ -308,6 +311,7 @@ impl Hub {
         let Denied {
             code,
             message,
+            is_for_now,
             retry_after_ms,
         } = denied;
         let refusal = Refusal {
@@ -317,7 +321,8 @@ impl Hub {
             id: id.map(Cow::Borrowed),
             target: Some(Target::room(&key.name)),
         };
-        let error = event::Error::until(&refusal, retry_after_ms);
+        let mut error = event::Error::until(&refusal, retry_after_ms);
+        error.retryable |= is_for_now;
         self.counters.errors_total += 1;
         self.effects.reply(to, |out| error.encode(out));
     }
@@ -408,93 +413,6 @@ impl Hub {
             &mut runs,
         );
         self.effects.rest(peer, &rest);
-    }
-
-    /// At the home: a connection of `from` has left.
-    pub(super) fn leave_home(
-        &mut self,
-        (from, join): (u16, Option<u64>),
-        key: &Key,
-        user: &str,
-        to: Option<Slot>,
-        id: Option<&str>,
-    ) {
-        let is_refused = |room: &Room| {
-            let home = room.home().zip(join);
-            home.is_some_and(|(home, number)| home.refused_joins.has(from, number))
-        };
-        let is_member = key.space != Space::Chat || self.is_present(key, user);
-        let index = self.find(key).filter(|_| is_member);
-        let index = index.filter(|index| !self.rooms.at(*index).is_some_and(is_refused));
-        let Some(index) = index else {
-            // The join before it was refused: it was never counted.
-            if let Some(slot) = to {
-                self.refuse_leave(Connection { shard: from, slot }, key, id);
-            }
-            return;
-        };
-        if let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut)
-            && let Some(subscriber) = home.subscriber(from)
-        {
-            subscriber.member_count = subscriber.member_count.saturating_sub(1);
-            if subscriber.member_count == 0 {
-                // Answers that wait behind frames would wait for ever.
-                let answers = std::mem::take(&mut subscriber.answers);
-                home.subscribers
-                    .retain(|subscriber| subscriber.shard != from);
-                answers
-                    .into_iter()
-                    .for_each(|(_, answer)| self.post(from, answer));
-            }
-        }
-        if key.space == Space::Chat {
-            self.exit(index, user);
-        }
-        self.touch(index);
-        if let Some(to) = to {
-            self.tell_left(
-                Connection {
-                    shard: from,
-                    slot: to,
-                },
-                index,
-                id,
-            );
-        }
-        self.drop_if_idle(index);
-    }
-
-    pub(super) fn refuse_leave(&mut self, to: Connection, key: &Key, id: Option<&str>) {
-        let refusal = Refusal {
-            code: Code::NotJoined,
-            message: "join the room first".into(),
-            request: "leave".into(),
-            id: id.map(Cow::Borrowed),
-            target: Some(key.target()),
-        };
-        self.send_refusal(to, key, &refusal, Reserve::Nothing);
-    }
-
-    fn tell_left(&mut self, to: Connection, index: u32, id: Option<&str>) {
-        let Some(room) = self.rooms.at(index) else {
-            return;
-        };
-        let (name, epoch, seq_id) = (
-            room.key.name.clone(),
-            epoch_text(room.epoch),
-            room.tail.seq(),
-        );
-        let members = u64::from(self.member_count(index));
-        let left = event::Left {
-            room_id: &name,
-            epoch: &epoch,
-            seq_id,
-            members,
-            event: None,
-            measure: event::Measure::default(),
-            id,
-        };
-        self.reply(Some(index), to, Reserve::Nothing, |out| left.encode(out));
     }
 
     /// A connection has gone: it leaves everything.

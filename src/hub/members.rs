@@ -1,12 +1,13 @@
-//! What only members may do, at the room's home.
+//! What only members may do, and that they leave, at the room's home.
 //!
 //! A connection sends on behind its join without waiting for the answer, and is linked to the room meanwhile: that it
 //! was let in only the home knows, which had the join before.
 
-use super::Hub;
+use super::{Hub, epoch_text};
 use crate::mail::{Denied, Reserve};
-use crate::proto::{Code, Refusal};
-use crate::room::{Connection, Key, Space};
+use crate::proto::{Code, Refusal, event};
+use crate::room::{Connection, Key, Room, Space};
+use crate::slots::Slot;
 use std::borrow::Cow;
 
 /// A command that reached a home, as far as its refusal needs it.
@@ -63,5 +64,92 @@ impl Hub {
         let Sent { from, reserve, .. } = sent;
         self.send_refusal_until(from, room, &refusal, denied.retry_after_ms, reserve);
         true
+    }
+
+    /// At the home: a connection of `from` has left.
+    pub(super) fn leave_home(
+        &mut self,
+        (from, join): (u16, Option<u64>),
+        key: &Key,
+        user: &str,
+        to: Option<Slot>,
+        id: Option<&str>,
+    ) {
+        let is_refused = |room: &Room| {
+            let home = room.home().zip(join);
+            home.is_some_and(|(home, number)| home.refused_joins.has(from, number))
+        };
+        let is_member = key.space != Space::Chat || self.is_present(key, user);
+        let index = self.find(key).filter(|_| is_member);
+        let index = index.filter(|index| !self.rooms.at(*index).is_some_and(is_refused));
+        let Some(index) = index else {
+            // The join before it was refused: it was never counted.
+            if let Some(slot) = to {
+                self.refuse_leave(Connection { shard: from, slot }, key, id);
+            }
+            return;
+        };
+        if let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut)
+            && let Some(subscriber) = home.subscriber(from)
+        {
+            subscriber.member_count = subscriber.member_count.saturating_sub(1);
+            if subscriber.member_count == 0 {
+                // Answers that wait behind frames would wait for ever.
+                let answers = std::mem::take(&mut subscriber.answers);
+                home.subscribers
+                    .retain(|subscriber| subscriber.shard != from);
+                answers
+                    .into_iter()
+                    .for_each(|(_, answer)| self.post(from, answer));
+            }
+        }
+        if key.space == Space::Chat {
+            self.exit(index, user);
+        }
+        self.touch(index);
+        if let Some(to) = to {
+            self.tell_left(
+                Connection {
+                    shard: from,
+                    slot: to,
+                },
+                index,
+                id,
+            );
+        }
+        self.drop_if_idle(index);
+    }
+
+    pub(super) fn refuse_leave(&mut self, to: Connection, key: &Key, id: Option<&str>) {
+        let refusal = Refusal {
+            code: Code::NotJoined,
+            message: "join the room first".into(),
+            request: "leave".into(),
+            id: id.map(Cow::Borrowed),
+            target: Some(key.target()),
+        };
+        self.send_refusal(to, key, &refusal, Reserve::Nothing);
+    }
+
+    fn tell_left(&mut self, to: Connection, index: u32, id: Option<&str>) {
+        let Some(room) = self.rooms.at(index) else {
+            return;
+        };
+        let (name, epoch, seq_id) = (
+            room.key.name.clone(),
+            epoch_text(room.epoch),
+            room.tail.seq(),
+        );
+        let members = u64::from(self.member_count(index));
+        let left = event::Left {
+            room_id: &name,
+            epoch: &epoch,
+            seq_id,
+            members,
+            event: None,
+            measure: event::Measure::default(),
+            id,
+        };
+        self.reply(Some(index), to, Reserve::Nothing, |out| left.encode(out));
     }
 }

@@ -12,8 +12,9 @@
 //! | `inboxes` | inboxes at their home: where one stands |
 //! | `permits` | what tokens allow their connections, and until when |
 //! | `command` | the commands of the protocol, at the connection's side |
-//! | `join` | joining and leaving, at both sides |
-//! | `members` | what only members may do, at the home |
+//! | `join` | joining at both sides, and leaving at the connection's |
+//! | `members` | what only members may do, and that they leave, at the home |
+//! | `payers` | how many rooms there may be, and who pays for them |
 //! | `publish` | messages and signals on their way into a log |
 //! | `objections` | why a message is not to be kept |
 //! | `access` | who may do what in a room |

@@ -226,6 +226,7 @@ impl Hub {
         Some(Box::new(Denied {
             code: Code::Forbidden,
             message: sentence("you are banned from this room", ban),
+            is_for_now: false,
             retry_after_ms: ban.rest_ms(unix_ms),
         }))
     }
@@ -245,6 +246,7 @@ impl Hub {
         Some(Denied {
             code: Code::Forbidden,
             message: sentence(text, sanction),
+            is_for_now: false,
             retry_after_ms: sanction.rest_ms(unix_ms),
         })
     }

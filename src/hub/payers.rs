@@ -1,17 +1,52 @@
-//! Who pays for rooms: the address whose connection had a room made, for as long as the room is in memory.
+//! How many rooms there may be, and who pays for them: the address whose connection had a room made, for as long as the
+//! room is in memory.
 
 use super::Hub;
 use crate::callers::network_of;
 use crate::hashing::HashKey;
-use crate::room::Key;
+use crate::limits::{KEPT_HOLD_MS, ROOM_SWEEP_COUNT_MIN, ROOM_SWEEP_MS, ROOM_SWEEP_PART};
+use crate::mail::Denied;
+use crate::proto::Code;
+use crate::room::{Home, Key, Room, Space};
+use crate::timers::{Tick, ticks};
 use hashbrown::HashMap;
 use std::net::IpAddr;
+
+/// Which bound of rooms is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooMany {
+    /// That of the server: others may leave theirs.
+    OfServer,
+    /// That of the client's address.
+    OfAddress,
+}
+
+impl TooMany {
+    /// What the client is told.
+    pub fn denied(self) -> Box<Denied> {
+        match self {
+            TooMany::OfAddress => {
+                let text =
+                    "your address has had as many rooms made as it may: join one that exists";
+                Denied::new(Code::TooManyRooms, text)
+            }
+            TooMany::OfServer => Box::new(Denied {
+                code: Code::TooManyRooms,
+                message: "the server has no place for another room now: come back later".into(),
+                is_for_now: true,
+                retry_after_ms: Some(KEPT_HOLD_MS.into()),
+            }),
+        }
+    }
+}
 
 /// The rooms of this shard's homes that an address pays for.
 #[derive(Debug)]
 pub struct Payers {
     by_room: HashMap<u32, IpAddr, HashKey>,
     room_counts: HashMap<IpAddr, u32, HashKey>,
+    /// Before this no place is made for rooms.
+    next_sweep: Tick,
 }
 
 impl Payers {
@@ -20,6 +55,7 @@ impl Payers {
         Payers {
             by_room: HashMap::with_hasher(hash_key),
             room_counts: HashMap::with_hasher(hash_key),
+            next_sweep: 0,
         }
     }
 
@@ -61,12 +97,53 @@ impl Hub {
 
     /// Whether a room is here, or may be made.
     pub(super) fn may_exist(&self, key: &Key, payer: Option<IpAddr>) -> bool {
-        let share = |all: u32| all.div_ceil(u32::from(self.place.count));
-        let is_paid = payer.is_none_or(|payer| {
-            self.payers.room_count(payer) < share(self.limits.rooms_per_address_max)
-        });
-        self.find(key).is_some()
-            || self.rooms.len() < share(self.limits.room_count_max) as usize && is_paid
+        self.one_too_many(key, payer).is_none()
+    }
+
+    /// Why a room that is not here may not be made.
+    pub(super) fn one_too_many(&self, key: &Key, payer: Option<IpAddr>) -> Option<TooMany> {
+        let bound = self.share(self.limits.rooms_per_address_max);
+        let is_paid = |payer| (self.payers.room_count(payer) as usize) < bound;
+        if self.find(key).is_some() {
+            None
+        } else if !payer.is_none_or(is_paid) {
+            Some(TooMany::OfAddress)
+        } else {
+            (self.rooms.len() >= self.room_count_max()).then_some(TooMany::OfServer)
+        }
+    }
+
+    /// At the home: where a room that is asked for is one too many, rooms that nobody is in go before their time, those
+    /// first that have been empty for longest. To look for them takes the longer the more rooms there are, so that is
+    /// not done for each, and several go at once.
+    pub(super) fn make_place(&mut self, key: &Key) {
+        let (bound, now) = (self.room_count_max(), self.now.tick());
+        if self.rooms.len() < bound || self.find(key).is_some() || now < self.payers.next_sweep {
+            return;
+        }
+        self.payers.next_sweep = now + ticks(ROOM_SWEEP_MS);
+        let is_empty = |room: &Room| {
+            let is_deserted = room.home().is_some_and(Home::is_deserted);
+            room.key.space == Space::Chat && room.members.is_empty() && is_deserted
+        };
+        let rooms = self.rooms.iter().filter(|(_, room)| is_empty(room));
+        let mut rooms: Vec<(Tick, u32)> =
+            rooms.map(|(index, room)| (room.touched, index)).collect();
+        rooms.sort_unstable();
+        rooms.truncate(ROOM_SWEEP_COUNT_MIN.max(bound / ROOM_SWEEP_PART));
+        self.counters.rooms_dropped_total += rooms.len() as u64;
+        rooms
+            .into_iter()
+            .for_each(|(_, room)| self.remove_room(room));
+    }
+
+    fn room_count_max(&self) -> usize {
+        self.share(self.limits.room_count_max)
+    }
+
+    /// This shard's part of a bound.
+    fn share(&self, all: u32) -> usize {
+        all.div_ceil(u32::from(self.place.count)) as usize
     }
 
     /// A room that may exist; where it is made at its home, somebody pays for it.

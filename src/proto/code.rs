@@ -17,7 +17,7 @@
 //! | `not_joined` | sending, `history` and `who` need membership | `join` the room, then repeat | no |
 //! | `too_large` | the message exceeds a bound in `welcome.limits` | send less | no |
 //! | `rate_limited` | too many commands in too short a time | wait `retry_after_ms`, then repeat | yes |
-//! | `too_many_rooms` | this connection, or its address, is in as many rooms as allowed | `leave` one first | no |
+//! | `too_many_rooms` | this connection, or its address, is in as many rooms as allowed; or, where `retryable` says so, the server has no place for another now | `leave` one first, or try again later | no |
 //! | `room_full` | the room takes no more members | try again later | yes |
 //! | `forbidden` | the user may not do this | ask for the right to | no |
 //! | `unauthorized` | the token or session is missing, wrong or expired | get a new one, then connect again | no |

@@ -263,3 +263,36 @@ fn no_signal_is_lost_where_a_segment_ends() {
         assert_eq!(stage.count(|counters| counters.passing_dropped_total), 0);
     }
 }
+
+#[test]
+fn an_empty_room_makes_place_for_another_wherever_both_are_at_home() {
+    for (shard_count, shard) in [(1, 0), (2, 0), (2, 1), (3, 2)] {
+        let limits = Limits {
+            room_count_max: 6,
+            ..Limits::default()
+        };
+        let mut stage = Stage::new(shard_count, limits);
+        let ann = stage.enter(shard, "/ws?user=ann");
+        stage.told(ann);
+        for number in 0..40 {
+            let room = format!("room {number}");
+            for command in [
+                format!(r#"{{"type":"join","room_id":"{room}"}}"#),
+                format!(r#"{{"type":"message","room_id":"{room}","content":1}}"#),
+                format!(r#"{{"type":"leave","room_id":"{room}"}}"#),
+            ] {
+                stage.say(ann, &command);
+            }
+            let told = stage.told(ann);
+            assert_eq!(
+                words(&told).first(),
+                Some(&"joined"),
+                "{room} of {shard_count}"
+            );
+            // Its leave is told late, and until then it is not empty.
+            stage.wait(5_000);
+        }
+        assert!(stage.count(|counters| counters.rooms) <= 6 + u64::from(shard_count));
+        assert!(stage.count(|counters| counters.rooms_dropped_total) > 20);
+    }
+}
