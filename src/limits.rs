@@ -218,10 +218,13 @@ pub const ROOM_RULE_COUNT_MAX: usize = 1_000;
 pub const SLOW_MODE_MS_MAX: u32 = 24 * 3_600_000;
 /// Users of one room that its slow mode knows to have just written.
 pub const SLOW_MODE_COUNT_MAX: usize = 10_000;
-/// Mutes and bans in all, per server; each shard takes its part.
+/// Mutes and bans in all, per server; each shard takes its part, but at least as many as a room may have.
 pub const SANCTION_COUNT_MAX: usize = 50_000;
 /// Mutes and bans of one room.
 pub const SANCTIONS_PER_ROOM_MAX: usize = 10_000;
+/// Mutes and bans of one moderator, of those that a shard may have: one of so many parts. For who moderates by
+/// configuration only the other bounds hold.
+pub const SANCTION_PARTS_PER_MODERATOR: usize = 10;
 /// Longest mute or ban that ends by itself, in seconds: ten years.
 pub const SANCTION_SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
 /// Longest reason that a moderator gives, in bytes.

@@ -2,7 +2,7 @@
 //! memory or not.
 
 use crate::hashing::HashKey;
-use crate::limits::{SANCTION_COUNT_MAX, SANCTIONS_PER_ROOM_MAX};
+use crate::limits::{SANCTION_COUNT_MAX, SANCTION_PARTS_PER_MODERATOR, SANCTIONS_PER_ROOM_MAX};
 use hashbrown::{Equivalent, HashMap};
 use std::sync::Arc;
 
@@ -81,11 +81,21 @@ impl Equivalent<Place> for PlaceRef<'_> {
     }
 }
 
+/// Why there is no room for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Its room has too many, or the shard.
+    Room,
+    /// Its moderator has given too many.
+    Moderator,
+}
+
 /// The sanctions of the rooms at home on one shard.
 #[derive(Debug)]
 pub struct Sanctions {
     sanctions: HashMap<Place, Arc<Sanction>, HashKey>,
-    by_room: HashMap<Arc<str>, u32, HashKey>,
+    by_room: Counts,
+    by_moderator: Counts,
     /// How many are being kept, and come in when they are.
     awaited: usize,
     count_max: usize,
@@ -96,9 +106,12 @@ impl Sanctions {
     pub fn new(hash_key: HashKey, shard_count: u16) -> Sanctions {
         Sanctions {
             sanctions: HashMap::with_hasher(hash_key),
-            by_room: HashMap::with_hasher(hash_key),
+            by_room: Counts(HashMap::with_hasher(hash_key)),
+            by_moderator: Counts(HashMap::with_hasher(hash_key)),
             awaited: 0,
-            count_max: SANCTION_COUNT_MAX.div_ceil(usize::from(shard_count).max(1)),
+            count_max: SANCTION_COUNT_MAX
+                .div_ceil(usize::from(shard_count).max(1))
+                .max(SANCTIONS_PER_ROOM_MAX),
         }
     }
 
@@ -129,11 +142,15 @@ impl Sanctions {
         Some(sanction).filter(|sanction| sanction.is_running(unix_ms))
     }
 
-    /// Takes the room that one needs, if there is any: it is about to be kept.
-    pub fn reserve(&mut self, sanction: &Sanction) -> bool {
-        let has_room = self.has_room(sanction);
-        self.awaited += usize::from(has_room);
-        has_room
+    /// Takes the room that one needs: it is about to be kept. With `is_bound` its moderator has a part of all alone.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn reserve(&mut self, sanction: &Sanction, is_bound: bool) -> Result<(), Full> {
+        self.has_room(sanction, is_bound)?;
+        self.awaited += 1;
+        Ok(())
     }
 
     /// Gives that room back: it is kept, or could not be.
@@ -141,8 +158,8 @@ impl Sanctions {
         self.awaited = self.awaited.saturating_sub(1);
     }
 
-    /// Whether there is room for one more of this room, or this one replaces another.
-    fn has_room(&self, sanction: &Sanction) -> bool {
+    /// Whether there is room for one more of this room and this moderator, or this one replaces another.
+    fn has_room(&self, sanction: &Sanction, is_bound: bool) -> Result<(), Full> {
         let Sanction {
             room,
             user,
@@ -154,10 +171,19 @@ impl Sanctions {
             user,
             penalty: *penalty,
         };
-        let of_room = self.by_room.get(room).copied().unwrap_or(0) as usize;
-        self.sanctions.contains_key(&place)
-            || (self.sanctions.len() + self.awaited < self.count_max
-                && of_room + self.awaited < SANCTIONS_PER_ROOM_MAX)
+        let is_full = |count: usize, count_max: usize| count + self.awaited >= count_max;
+        let of_moderator = self.by_moderator.get(&sanction.by);
+        if self.sanctions.contains_key(&place) {
+            Ok(())
+        } else if is_full(self.sanctions.len(), self.count_max)
+            || is_full(self.by_room.get(room), SANCTIONS_PER_ROOM_MAX)
+        {
+            Err(Full::Room)
+        } else if is_bound && is_full(of_moderator, self.count_max / SANCTION_PARTS_PER_MODERATOR) {
+            Err(Full::Moderator)
+        } else {
+            Ok(())
+        }
     }
 
     /// Adds one, in the place of the one before.
@@ -167,10 +193,16 @@ impl Sanctions {
             user: Arc::clone(&sanction.user),
             penalty: sanction.penalty,
         };
-        let room = Arc::clone(&sanction.room);
-        if self.sanctions.insert(place, sanction).is_none() {
-            *self.by_room.entry(room).or_insert(0) += 1;
+        self.by_room.add(&sanction.room);
+        self.by_moderator.add(&sanction.by);
+        if let Some(before) = self.sanctions.insert(place, sanction) {
+            self.uncount(&before);
         }
+    }
+
+    fn uncount(&mut self, sanction: &Sanction) {
+        self.by_room.subtract(&sanction.room);
+        self.by_moderator.subtract(&sanction.by);
     }
 
     /// Ends one. Says whether it was there.
@@ -180,15 +212,10 @@ impl Sanctions {
             user,
             penalty,
         };
-        if self.sanctions.remove(&place).is_none() {
+        let Some(before) = self.sanctions.remove(&place) else {
             return false;
-        }
-        if let Some(count) = self.by_room.get_mut(room) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_room.remove(room);
-            }
-        }
+        };
+        self.uncount(&before);
         self.sanctions.shrink_to(self.sanctions.len() * 2);
         true
     }
@@ -205,18 +232,45 @@ impl Sanctions {
     }
 }
 
+/// How many there are under a name.
+#[derive(Debug)]
+struct Counts(HashMap<Arc<str>, u32, HashKey>);
+
+impl Counts {
+    fn get(&self, name: &str) -> usize {
+        self.0.get(name).copied().unwrap_or(0) as usize
+    }
+
+    fn add(&mut self, name: &Arc<str>) {
+        *self.0.entry(Arc::clone(name)).or_insert(0) += 1;
+    }
+
+    fn subtract(&mut self, name: &str) {
+        if let Some(count) = self.0.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(name);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sanction(room: &str, user: &str, until_ms: Option<u64>) -> Arc<Sanction> {
+        of("mod", room, user, until_ms)
+    }
+
+    fn of(by: &str, room: &str, user: &str, until_ms: Option<u64>) -> Arc<Sanction> {
         Arc::new(Sanction {
             room: room.into(),
             user: user.into(),
             penalty: Penalty::Mute,
             until_ms,
             reason: None,
-            by: "mod".into(),
+            by: by.into(),
             since_ms: 0,
         })
     }
@@ -246,32 +300,64 @@ mod tests {
         assert_eq!(sanctions.expire(80).len(), 1);
         assert!(sanctions.remove("r", "bob", Penalty::Mute));
         assert!(!sanctions.remove("r", "bob", Penalty::Mute));
-        assert!(sanctions.is_empty() && sanctions.by_room.is_empty());
+        assert!(sanctions.is_empty());
+        assert!(sanctions.by_room.0.is_empty() && sanctions.by_moderator.0.is_empty());
+    }
+
+    /// Adds as many as there is room for, of one moderator in rooms that are full one after the other.
+    fn fill(sanctions: &mut Sanctions, by: &str, is_bound: bool) -> Full {
+        for number in 0.. {
+            let room = format!("{by} {}", number / SANCTIONS_PER_ROOM_MAX);
+            let next = of(by, &room, &format!("u{number}"), None);
+            if let Err(full) = sanctions.has_room(&next, is_bound) {
+                return full;
+            }
+            sanctions.insert(next);
+        }
+        unreachable!("there is a bound")
     }
 
     #[test]
     fn a_room_and_a_shard_have_so_many() {
-        let mut sanctions = sanctions(4);
-        let share = SANCTION_COUNT_MAX / 4;
-        for number in 0.. {
-            let room = format!("r{}", number / SANCTIONS_PER_ROOM_MAX);
-            let next = sanction(&room, &format!("u{number}"), None);
-            if !sanctions.has_room(&next) {
-                assert_eq!(sanctions.len(), share);
-                break;
-            }
-            sanctions.insert(next);
+        for shard_count in [1, 2, 5, 6, 64] {
+            let mut sanctions = sanctions(shard_count);
+            let share = SANCTION_COUNT_MAX.div_ceil(usize::from(shard_count));
+            assert_eq!(fill(&mut sanctions, "mod", false), Full::Room);
+            assert_eq!(sanctions.len(), share.max(SANCTIONS_PER_ROOM_MAX));
+            assert_eq!(sanctions.by_room.get("mod 0"), SANCTIONS_PER_ROOM_MAX);
         }
-        // One that is there may be changed still.
-        assert!(sanctions.has_room(&sanction("r0", "u0", Some(1))));
-        sanctions.remove("r0", "u0", Penalty::Mute);
-        assert!(sanctions.has_room(&sanction("r0", "v", None)));
-        sanctions.insert(sanction("r0", "v", None));
-        sanctions.remove("r1", &format!("u{SANCTIONS_PER_ROOM_MAX}"), Penalty::Mute);
-        assert!(
-            !sanctions.has_room(&sanction("r0", "w", None)),
-            "its room is full"
-        );
-        assert!(sanctions.has_room(&sanction("r1", "w", None)));
+        let mut sanctions = sanctions(4);
+        fill(&mut sanctions, "mod", false);
+        // One that is there may be changed still, by another as well.
+        let change = of("other", "mod 0", "u0", Some(1));
+        assert_eq!(sanctions.has_room(&change, true), Ok(()));
+        sanctions.insert(change);
+        assert_eq!(sanctions.by_moderator.get("other"), 1);
+        sanctions.remove("mod 0", "u0", Penalty::Mute);
+        assert_eq!(sanctions.by_moderator.get("other"), 0);
+        let in_room = |room| sanction(room, "v", None);
+        assert_eq!(sanctions.has_room(&in_room("mod 0"), false), Ok(()));
+        sanctions.insert(in_room("mod 0"));
+        let user = format!("u{SANCTIONS_PER_ROOM_MAX}");
+        assert!(sanctions.remove("mod 1", &user, Penalty::Mute));
+        let next = sanction("mod 0", "w", None);
+        assert_eq!(sanctions.has_room(&next, false), Err(Full::Room));
+        assert_eq!(sanctions.has_room(&in_room("mod 1"), false), Ok(()));
+    }
+
+    #[test]
+    fn a_moderator_who_is_bound_has_a_part_of_a_shards() {
+        for shard_count in [1, 2, 64] {
+            let mut sanctions = sanctions(shard_count);
+            let part = sanctions.count_max / SANCTION_PARTS_PER_MODERATOR;
+            for number in 1..SANCTION_PARTS_PER_MODERATOR {
+                let full = fill(&mut sanctions, &format!("m{number}"), true);
+                assert_eq!((full, sanctions.len()), (Full::Moderator, number * part));
+            }
+            // What one has is given back, and who is not bound has the rest.
+            assert!(sanctions.remove("m1 0", "u0", Penalty::Mute));
+            assert_eq!(fill(&mut sanctions, "m1", true), Full::Moderator);
+            assert_eq!(fill(&mut sanctions, "m2", false), Full::Room);
+        }
     }
 }

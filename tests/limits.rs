@@ -709,6 +709,10 @@ const TESTED: &[(&str, &str)] = &[
         "SANCTIONS_PER_ROOM_MAX",
         "moderation::a_room_has_so_many_bans",
     ),
+    (
+        "SANCTION_PARTS_PER_MODERATOR",
+        "moderation::a_moderator_by_token_has_so_many_bans",
+    ),
     ("SANCTION_SECONDS_MAX", "moderation::what_is_wrong_is_named"),
     ("REASON_BYTES_MAX", "moderation::what_is_wrong_is_named"),
     ("HISTORY_BYTES_MAX", "history::a_page_ends_at_256_kib"),

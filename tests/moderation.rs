@@ -4,6 +4,7 @@ mod common;
 #[path = "common/store.rs"]
 mod store;
 
+use common::mint::{KeyFile, now_s, with_claims};
 use common::{Client, Server, Value, json, transported, until};
 use std::fs;
 use std::path::PathBuf;
@@ -468,6 +469,39 @@ fn a_room_has_so_many_bans() {
     done(&mut moderator, order("ban", "s", "one more"));
     done(&mut moderator, order("unban", "r", "u1"));
     done(&mut moderator, order("ban", "r", "one more"));
+    server.metric_is("sanctions_refused_total", 1);
+}
+
+#[test]
+fn a_moderator_by_token_has_so_many_bans() {
+    // A tenth of the 10,000 of each of so many threads.
+    const MOST: usize = 1_000;
+    let (rules, key) = (Rules::new("tokens"), KeyFile::secret());
+    let flags = ["--config", rules.path(), "--auth", "jwt"];
+    let server = Server::with(5, &[&flags[..], &["--jwt-key", key.text()]].concat());
+    let enter = |user: &str| {
+        let rooms = json!([{"pattern": "*", "allow": ["join", "send", "moderate"]}]);
+        let claims = json!({"sub": user, "exp": now_s() + 1000, "rooms": rooms});
+        Client::on(server.socket_of("/ws", &with_claims(claims)))
+    };
+    let mut eve = enter("eve");
+    eve.join("r");
+    for start in (0..MOST).step_by(100) {
+        for number in start..start + 100 {
+            eve.say(order("ban", "r", &format!("u{number}")));
+        }
+        eve.take_many("done", 100);
+    }
+    let error = refused(&mut eve, order("ban", "r", "one more"), "overloaded");
+    assert_eq!(error["retryable"], true);
+    // Others have their own, and the operator's moderators are not bound.
+    for user in ["ann", "mod"] {
+        let mut client = enter(user);
+        client.join("r");
+        done(&mut client, order("ban", "r", &format!("of {user}")));
+    }
+    done(&mut eve, order("unban", "r", "u1"));
+    done(&mut eve, order("ban", "r", "one more"));
     server.metric_is("sanctions_refused_total", 1);
 }
 

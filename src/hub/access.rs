@@ -102,9 +102,13 @@ impl Hub {
         let rights = self.rights_of(peer);
         let user = self.user_name(peer).unwrap_or_default();
         rights.is_some_and(|rights| rights.allows(Right::Moderate, &key.name))
-            || self
-                .rule_of(key)
-                .is_some_and(|rule| rule.is_moderator(user))
+            || self.moderates_by_rule(key, user)
+    }
+
+    /// Whether a user moderates a room by the configuration.
+    pub(super) fn moderates_by_rule(&self, key: &Key, user: &str) -> bool {
+        self.rule_of(key)
+            .is_some_and(|rule| rule.is_moderator(user))
     }
 
     /// Refuses a command that its user may not give.

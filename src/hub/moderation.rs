@@ -13,7 +13,7 @@ use crate::proto::event::{self, Measure, SystemEvent};
 use crate::proto::{Action, Code, Refusal, Request};
 use crate::room::{Connection, Key, Room, Space};
 use crate::rules::Access;
-use crate::sanctions::{Penalty, Sanction};
+use crate::sanctions::{Full, Penalty, Sanction};
 use crate::slots::Slot;
 use crate::users::NOBODY;
 use std::borrow::Cow;
@@ -33,11 +33,7 @@ impl Hub {
             self.refuse_forbidden(peer, Access::Moderate, request);
             return;
         }
-        let is_protected = |user: &str| {
-            self.rule_of(&room)
-                .is_some_and(|rule| rule.is_moderator(user))
-        };
-        if order.action.is_against() && is_protected(&order.user) {
+        if order.action.is_against() && self.moderates_by_rule(&room, &order.user) {
             let text = "this user is a moderator by the configuration";
             self.counters.forbidden_total += 1;
             self.refuse_command(peer, &request.refuse(Code::Forbidden, text));
@@ -98,14 +94,19 @@ impl Hub {
             by: Arc::clone(&order.by),
             since_ms,
         };
-        let mut is_reserved = self.sanctions.reserve(&sanction);
-        if !is_reserved {
+        // What a token lets somebody do must not use up what there is for all.
+        let is_bound = !self.moderates_by_rule(room, &order.by);
+        let mut reserved = self.sanctions.reserve(&sanction, is_bound);
+        if reserved.is_err() {
             self.expire_sanctions();
-            is_reserved = self.sanctions.reserve(&sanction);
+            reserved = self.sanctions.reserve(&sanction, is_bound);
         }
-        if !is_reserved {
+        if let Err(full) = reserved {
             self.counters.sanctions_refused_total += 1;
-            let text = "too many users are muted or banned: lift some of that first";
+            let text = match full {
+                Full::Room => "too many users are muted or banned: lift some of that first",
+                Full::Moderator => "you have muted or banned too many: lift some of that first",
+            };
             self.refuse_order(room, asked, order.action, Code::Overloaded, text);
             return;
         }
