@@ -5,6 +5,7 @@
 //! cargo bench --package roomcast-benches --bench log              # or taskset -c 0 before the program, for one core
 //! ```
 
+use roomcast::limits::Limits;
 use roomcast::log::{Draft, Head, LogPort, Outcome, Request, Submission, What};
 use roomcast::room::{Connection, Key, Space};
 use roomcast::slots::Slot;
@@ -62,6 +63,7 @@ fn measure(folder: &Path, batch_count: usize, room_count: u32, has_ids: bool) ->
         folder: data.clone(),
         retention: Retention::default(),
         is_new_epoch: false,
+        inbox_bytes_max: Limits::default().inbox_bytes_max,
         seed: [7; 32],
     };
     let opened = store::open(plan).expect("a fresh store opens");
