@@ -59,13 +59,17 @@ export class Send {
   _flight = null;
   /** The server may have it. */
   _left = false;
+  /** At least one attempt has ended, and nobody said whether the server has it. */
+  _unknown = false;
   /** `_flight` is on its way to the disk, and must be there first. */
   _stamping = false;
   /** It stands in the store, as it is. */
   _kept = false;
   /** Not sent before this time. */
   _ready_at = 0;
-  _attempts = 0;
+  /** Answers that it got, of those that let it be repeated, and which of them were faults. */
+  _refusals = 0;
+  _faults = 0;
   _strikes = 0;
   _settle = new Deferred();
 
@@ -90,7 +94,7 @@ export class Send {
     const { room_id, to, content, metadata } = JSON.parse(text);
     const send = new Send({ id, room: room_id, to, content, metadata }, created_at);
     send._flight = flight;
-    send._left = flight !== null;
+    send._left = send._unknown = flight !== null;
     send._kept = true;
     return send;
   }
@@ -103,12 +107,16 @@ export class Send {
     return this._settle.promise;
   }
 
+  /** Once more: anew where no earlier attempt counts, be it that the user was asked and said so. */
   _restart() {
+    if (this.state === 'unconfirmed' || !this._unknown) {
+      this._flight = null;
+      this._left = this._unknown = false;
+    }
     this.state = 'sending';
     this.error = null;
-    this._flight = null;
-    this._left = this._kept = false;
-    this._attempts = this._strikes = this._ready_at = 0;
+    this._kept = false;
+    this._refusals = this._faults = this._strikes = this._ready_at = 0;
     this._settle = new Deferred();
   }
 
@@ -268,7 +276,9 @@ export class Outbox {
   #take_up(lines) {
     for (const line of lines) {
       const known = this.#sends.get(line.id);
-      if (known && !known._left && line.flight) Object.assign(known, { _flight: line.flight, _left: true });
+      if (known && !known._left && line.flight) {
+        Object.assign(known, { _flight: line.flight, _left: true, _unknown: true });
+      }
       const send = known ?? Send._restore(line);
       // What finds no place stays in the store, for another time.
       if (known || !this.takes(send)) continue;

@@ -17,7 +17,9 @@
  * In a browser, under a `user`, sends outlive the page too: they stand in IndexedDB until they are answered, and the
  * next client of that server and user goes on with them. It does so of its own accord only as long as the server surely
  * knows what it was given: in the same epoch, and within half of what `welcome.limits` promises. Beyond that a send
- * becomes `unconfirmed`, and it is for the user to say `retry` or `discard`.
+ * becomes `unconfirmed`, and it is for the user to say `retry` or `discard`. A send that is refused only for now (a disk
+ * that is full, too much to do) is repeated for as long, with growing pauses. One that is refused for good has `failed`
+ * only if no earlier attempt can have arrived; it is `unconfirmed` otherwise.
  *
  * Fields that come from the wire keep the names and units that they have there (`room_id`, `seq_id`, milliseconds).
  */
@@ -27,11 +29,16 @@ import { Deferred, in_doubt, Outbox, randomId, RoomcastError, Send } from './out
 
 export { randomId, RoomcastError, Send };
 
-/** Bounds of the pause before a refused command is repeated. */
+/** Bounds of the pause that a server may ask for before a refused command is repeated. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 60_000;
-/** Attempts of one send that the server answers with a retryable error. */
-const ATTEMPTS_MAX = 10;
+/** Longest pause that is made unasked. */
+const BACKOFF_MAX_MS = 30_000;
+/**
+ * Attempts of one send that end in a fault of the server, or in `not_joined` while it is in its room: more of them do
+ * not help. What is refused because the server has too much to do, or a disk that fails, has no such bound.
+ */
+const FAULTS_MAX = 10;
 /** Connections that may break while a send is in flight, each with a close code that blames a message. */
 const STRIKES_MAX = 2;
 /** Own private messages remembered, so that their copy in the inbox is not taken for news. */
@@ -337,6 +344,7 @@ export class Roomcast {
    */
   #ground(send, code) {
     const blamed = send._flying && (code === 1003 || (code >= 1007 && code <= 1009));
+    if (send._flying) send._unknown = true;
     send._flying = false;
     if (blamed && ++send._strikes >= STRIKES_MAX) {
       this.#fail(send, { code: 'rejected', message: `The server closed the connection over it (${code})` });
@@ -510,7 +518,7 @@ export class Roomcast {
         if (this.#rooms.get(name) !== room || room.state !== 'asked') return;
         room.state = 'out';
         this.#ask_to_join(name, room);
-      }, retry_ms(error, BACKOFF_FIRST_MS * 2 ** Math.min(room.refusals++, 10), this.#random()));
+      }, retry_ms(error, ++room.refusals, this.#random()));
       return;
     }
     this.#part(name, error);
@@ -624,9 +632,10 @@ export class Roomcast {
     return send._flying;
   }
 
-  /** It stays in the outbox, as it may still turn up in its log. @param {Send} send */
-  #doubt(send) {
-    send._fail({ code: 'unconfirmed', message: 'It may have arrived or not' }, 'unconfirmed');
+  /** It stays in the outbox, as it may still turn up in its log. @param {Send} send @param {string} [why] */
+  #doubt(send, why) {
+    const message = `It may have arrived or not${why ? `: ${why}` : ''}`;
+    send._fail({ code: 'unconfirmed', message }, 'unconfirmed');
     this.#emit('send', send);
   }
 
@@ -644,13 +653,22 @@ export class Roomcast {
   #refused(send, error) {
     send._flying = false;
     const room = error.code === 'not_joined' && send.room !== undefined ? this.#rooms.get(send.room) : undefined;
-    if (++send._attempts >= ATTEMPTS_MAX || !(error.retryable || room)) return this.#fail(send, error);
-    send._ready_at = this.#clock.now() + retry_ms(error, BACKOFF_FIRST_MS * 2 ** (send._attempts - 1), this.#random());
+    // A disk that failed may have kept it all the same.
+    if (error.retryable) send._unknown = true;
+    if ((room || error.code === 'internal') && ++send._faults >= FAULTS_MAX) return this.#give_up(send, error);
+    if (!error.retryable && !room) return this.#give_up(send, error);
+    send._ready_at = this.#clock.now() + retry_ms(error, ++send._refusals, this.#random());
     if (room?.state === 'in') {
       room.state = 'out';
       this.#ask_to_join(String(send.room), room);
     }
     this.#flush();
+  }
+
+  /** What this attempt met says nothing about an earlier one. @param {Send} send @param {WireError} error */
+  #give_up(send, error) {
+    if (send._unknown) this.#doubt(send, error.message);
+    else this.#fail(send, error);
   }
 
   /** @param {Send} send @param {{ code: string, message: string }} error */
@@ -702,9 +720,12 @@ function remember(set, value, max) {
 }
 
 /**
- * The pause that an error asks for, spread a little.
- * @param {WireError} error @param {number} default_ms @param {number} random
+ * The pause before a command is repeated: what the server asks for, and more from one refusal to the next, spread a little.
+ * @param {WireError} error @param {number} refusals  this one included @param {number} random
  */
-function retry_ms(error, default_ms, random) {
-  return clamp(Number(error.retry_after_ms) || default_ms, RETRY_MIN_MS, RETRY_MAX_MS) * (1 + random / 4);
+function retry_ms({ retry_after_ms }, refusals, random) {
+  const backoff_ms = Math.min(BACKOFF_FIRST_MS * 2 ** (refusals - 1), BACKOFF_MAX_MS);
+  const asked_ms = clamp(Number(retry_after_ms) || backoff_ms, RETRY_MIN_MS, RETRY_MAX_MS);
+  // The first time the server knows best.
+  return (refusals === 1 ? asked_ms : Math.max(asked_ms, backoff_ms)) * (1 + random / 4);
 }

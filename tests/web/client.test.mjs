@@ -425,11 +425,11 @@ describe('rooms', () => {
     const all = setup({ random: () => 0 });
     all.chat.join('lobby');
     const socket = all.open();
-    const refuse = () => socket.say({ type: 'error', request: 'join', room_id: 'lobby', code: 'room_full', message: '',
-      retryable: true });
-    for (const pause_ms of [1_000, 2_000, 4_000]) {
+    const refuse = (retry_after_ms) => socket.say({ type: 'error', request: 'join', room_id: 'lobby', code: 'room_full',
+      message: '', retryable: true, retry_after_ms });
+    for (const [pause_ms, retry_after_ms] of [[1_000], [2_000, 1_000], [4_000, 1_000]]) {
       const asked = socket.of('join').length;
-      refuse();
+      refuse(retry_after_ms);
       all.clock.run(pause_ms - 1);
       assert.equal(socket.of('join').length, asked);
       all.clock.run(1);
@@ -600,17 +600,66 @@ describe('sends', () => {
     }
   });
 
-  test('refused for ever fail in the end', () => {
-    const all = inLobby({ random: () => 0 });
-    const send = all.chat.send({ room: 'lobby', content: 'x' });
-    for (let i = 0; i < 10; i++) {
+  test('refused for now are repeated for as long, with growing pauses, whatever the server asks for', () => {
+    for (const [code, retry_after_ms] of [['storage', 1_000], ['overloaded', 1_000], ['rate_limited', 100],
+      ['shutting_down', undefined]]) {
+      const all = inLobby({ random: () => 0 });
+      const send = all.chat.send({ room: 'lobby', content: 'x' });
+      const sent = () => all.last().of('message').length;
+      const pauses_s = [];
+      for (let i = 1; i <= 30; i++) {
+        all.last().say({ type: 'error', id: send.id, code, message: '', request: 'message', retryable: true, retry_after_ms });
+        let pause_ms = 0;
+        for (; sent() === i; pause_ms += 100) {
+          assert.ok(pause_ms < 60_000, `${code}: attempt ${i} is the last`);
+          all.clock.run(100);
+          all.last().say({ type: 'heartbeat', timestamp: 1 });
+        }
+        pauses_s.push(pause_ms / 1_000);
+      }
+      assert.deepEqual(pauses_s.slice(0, 7), [(retry_after_ms ?? 1_000) / 1_000, 2, 4, 8, 16, 30, 30], code);
       assert.equal(send.state, 'sending');
-      all.last().say({ type: 'error', id: send.id, code: 'overloaded', message: '', request: 'message',
-        retryable: true, retry_after_ms: 100 });
-      all.clock.run(100);
+      all.last().say({ type: 'ack', id: send.id, room_id: 'lobby', seq_id: 11, timestamp: 5, durable: true });
+      assert.equal(send.state, 'acknowledged');
     }
-    assert.equal(send.state, 'failed');
-    assert.equal(all.last().of('message').length, 10);
+  });
+
+  test('that meet the same fault again and again are given up, as failed only if none can have arrived', () => {
+    for (const [code, retryable, state, shown] of [
+      ['internal', true, 'unconfirmed', 'unconfirmed'], ['not_joined', false, 'failed', 'not_joined'],
+    ]) {
+      const all = inLobby({ random: () => 0 });
+      const send = all.chat.send({ room: 'lobby', content: 'x' });
+      for (let i = 0; i < 10; i++) {
+        assert.equal(send.state, 'sending');
+        all.last().say({ type: 'error', id: send.id, code, message: 'why', request: 'message', retryable });
+        all.last().say({ ...LOBBY, recovered: true });
+        all.clock.run(30_000);
+        all.last().say({ type: 'heartbeat', timestamp: 1 });
+      }
+      assert.deepEqual([send.state, send.error.code, all.last().of('message').length], [state, shown, 10]);
+    }
+  });
+
+  test('refused for good are unconfirmed where an earlier attempt has no answer', async () => {
+    const no = (send, code, retryable) => ({ type: 'error', id: send.id, code, message: 'muted', request: 'message', retryable });
+    for (const lose of [
+      (all) => reconnect(all).say({ ...LOBBY, recovered: true }),
+      (all, send) => {
+        all.last().say(no(send, 'storage', true));
+        all.clock.run(1_000);
+      },
+    ]) {
+      const all = inLobby({ random: () => 0 });
+      const send = all.chat.send({ room: 'lobby', content: 'x' });
+      lose(all, send);
+      assert.equal(all.last().of('message').at(-1).id, send.id);
+      all.last().say(no(send, 'forbidden', false));
+      await assert.rejects(send.acknowledged, { code: 'unconfirmed', message: 'It may have arrived or not: muted' });
+      assert.equal(send.state, 'unconfirmed');
+      all.last().say(message(11, { sender: 'ada', id: send.id }));
+      assert.equal(send.state, 'acknowledged', 'and it is still looked for');
+    }
   });
 
   test('to a room that the server lost are repeated after a new join', () => {

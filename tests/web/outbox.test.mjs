@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { in_doubt } from '../../src/web/outbox.js';
 import { FakeClock, FakeIndexedDB, FakeLocks } from './fakes.mjs';
-import { inLobby, LOBBY, reconnect, setup } from './setup.mjs';
+import { inLobby, LOBBY, message, reconnect, setup } from './setup.mjs';
 
 const HOUR_MS = 3_600_000;
 const ANEW = { ...LOBBY, epoch: 'e2', seq_id: 0, recovered: false, reason: 'epoch' };
@@ -192,6 +192,27 @@ describe('the disk', () => {
     await settle();
     assert.deepEqual([bad.state, busy.state], ['failed', 'sending']);
     assert.deepEqual(indexedDB.contents, ['busy']);
+  });
+
+  test('keeps what a full disk refuses, for as long as that may take', async () => {
+    const { visit, visit_lobby, indexedDB, clock } = browser();
+    const page = await visit_lobby({ random: () => 0 });
+    const [send] = await say(page, 'x');
+    const asked = () => page.last().of('message').length;
+    const until = clock.now() + 12 * HOUR_MS;
+    for (let refused = 0; clock.now() < until; clock.run(10_000)) {
+      assert.deepEqual([send.state, indexedDB.contents], ['sending', ['x']]);
+      page.last().say({ type: 'heartbeat', timestamp: 1 });
+      if (asked() > refused) page.last().say({ ...refusal(send, true), retry_after_ms: 1_000 });
+      refused = asked();
+    }
+    assert.ok(asked() > 1_000, `${asked()} attempts`);
+    page.last().say(message(5_011), refusal(send, true));
+    clock.run(40_000);
+    await settle();
+    assert.deepEqual([send.state, indexedDB.contents], ['unconfirmed', ['x']]);
+    page.end();
+    assert.deepEqual((await visit()).chat.outbox.map(({ id }) => id), [send.id]);
   });
 
   test('keeps what a client leaves that is closed, and lets go what belongs to a room that is left', async () => {
@@ -396,6 +417,24 @@ describe('what the server may have forgotten', () => {
     second.open().say(ANEW);
     await settle();
     assert.deepEqual(written(second.last()), ['lost?']);
+  });
+
+  test('is asked for as well where the client gave up and the user tries again', async () => {
+    for (const [age_ms, state] of [[12 * HOUR_MS - 1, 'sending'], [12 * HOUR_MS, 'unconfirmed']]) {
+      const { visit_lobby, clock, indexedDB } = browser();
+      const page = await visit_lobby();
+      const [send] = await say(page, 'lost?');
+      page.last().hang_up(4003, 'not here');
+      assert.deepEqual([send.state, send.error.code], ['failed', 'closed']);
+      clock.sleep(age_ms);
+      page.chat.connect();
+      page.open().say({ ...LOBBY, seq_id: 5_010, recovered: true });
+      page.chat.retry(send);
+      await settle();
+      assert.deepEqual([send.state, indexedDB.contents], [state, ['lost?']]);
+      assert.equal([...indexedDB.lines.values()][0].flight.seq_id, 10);
+      assert.deepEqual(written(page.last()), state === 'sending' ? ['lost?'] : []);
+    }
   });
 
   test('is gone when the user says so', async () => {
