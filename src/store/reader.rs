@@ -13,7 +13,7 @@ pub const BUSY: Duration = Duration::from_secs(2);
 /// A connection for reading alone.
 #[derive(Debug)]
 pub struct SqliteReader {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 /// Settings of a connection.
