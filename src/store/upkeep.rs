@@ -256,3 +256,6 @@ fn ids_over(
     }
     Ok((over, last))
 }
+
+#[cfg(test)]
+mod tests;
