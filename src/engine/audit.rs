@@ -1,9 +1,11 @@
 //! What holds between two turns: looked at by the simulator and the fuzzers, never by the server itself.
 
+use super::fan_out::is_served;
 use super::{Engine, Socket};
 use crate::limits::{HISTORY_BYTES_MAX, REPLY_BYTES_MAX};
 use crate::log::LogPort;
 use crate::peer::{Marks, Peer};
+use crate::room::{Membership, Progress, Room};
 use crate::slots::Slot;
 
 impl<S: Socket, L: LogPort> Engine<S, L> {
@@ -16,7 +18,34 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.hub.audit()?;
         self.peers
             .iter()
-            .try_for_each(|(slot, peer)| self.audit_peer(slot, peer))
+            .try_for_each(|(slot, peer)| self.audit_peer(slot, peer))?;
+        self.hub
+            .rooms
+            .iter()
+            .try_for_each(|(_, room)| self.audit_readers(room))
+    }
+
+    /// Whoever could take it has everything up to where the room's last pass ended.
+    fn audit_readers(&self, room: &Room) -> Result<(), String> {
+        let is_behind = |member: &&Membership| match member.progress() {
+            Progress::Boundary | Progress::MidFrame => member.cursor < room.released,
+            Progress::Joining | Progress::Lost | Progress::LostMidFrame => false,
+        };
+        let is_awake = |peer: &Peer<S>| {
+            peer.marks.has(Marks::WRITABLE)
+                && !peer.marks.has(Marks::TO_FLUSH)
+                && !peer.marks.has(Marks::DOOMED)
+                && is_served(peer.phase)
+        };
+        for member in room.members.iter().filter(is_behind) {
+            if self.peers.at(member.peer).is_some_and(is_awake) {
+                return Err(format!(
+                    "a pass of room {:?} to {} has skipped peer {}: {member:?}",
+                    room.key, room.released, member.peer
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn audit_peer(&self, slot: Slot, peer: &Peer<S>) -> Result<(), String> {

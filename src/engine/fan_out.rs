@@ -12,9 +12,43 @@ use crate::peer::{Marks, Peer, Phase};
 use crate::room::{Connection, Cut, Encoding, Fan, Link, Room, Runs, Tail};
 use crate::slots::Slot;
 
+/// How members are walked. The server does it in the one way that is the default; the simulator takes smaller slices.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk {
+    /// Sends of room frames in one turn.
+    pub send_count: u32,
+    /// A bug on purpose: passes go from first to last, so that they skip whoever a removal moves to a visited place.
+    /// The simulator has to see it. Without debug assertions it does nothing.
+    pub is_forward: bool,
+}
+
+impl Default for Walk {
+    fn default() -> Walk {
+        Walk {
+            send_count: SEND_COUNT_PER_TURN,
+            is_forward: false,
+        }
+    }
+}
+
+impl Walk {
+    /// The member that comes next in a room of `count`, where `next` are still to be served.
+    fn member(self, next: u32, count: u32) -> Option<u32> {
+        match cfg!(debug_assertions) && self.is_forward && next > 0 {
+            true => count.checked_sub(next),
+            false => next.checked_sub(1),
+        }
+    }
+}
+
 impl<S: Socket, L: LogPort> Engine<S, L> {
+    /// Lets passes walk in another way from now on. It is for the simulator.
+    pub fn set_walk(&mut self, walk: Walk) {
+        self.walk = walk;
+    }
+
     pub(super) fn fan_out(&mut self) {
-        let mut sends = SEND_COUNT_PER_TURN;
+        let mut sends = self.walk.send_count;
         self.shared.forget();
         for _ in 0..self.hub.dirty.len() {
             let Some(slot) = self.hub.dirty.pop_front() else {
@@ -48,11 +82,12 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 .rooms
                 .at(slot.index)
                 .map_or(0, |room| room.members.len());
-            next = next.min(u32::try_from(count).unwrap_or(u32::MAX));
-            let Some(member) = next.checked_sub(1) else {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            next = next.min(count);
+            let Some(member) = self.walk.member(next, count) else {
                 break;
             };
-            next = member;
+            next -= 1;
             looks -= 1;
             if self.serve_member(
                 Link {

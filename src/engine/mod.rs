@@ -19,6 +19,7 @@ mod timer;
 mod tokens;
 mod web;
 
+pub use self::fan_out::Walk;
 pub use crate::hub::{Now, Place, Restored};
 pub use crate::peer::{Received, Sent, Socket, Traffic};
 
@@ -119,6 +120,7 @@ pub struct Engine<S: Socket, L> {
     common: S::Common,
     timers: Wheel,
     now: Now,
+    walk: Walk,
     /// Peers that may have something to read.
     to_read: Vec<u32>,
     /// Peers that wait for room elsewhere: they are read again next turn, but nobody hurries.
@@ -187,6 +189,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 mono_ms: 0,
                 unix_ms: 0,
             },
+            walk: Walk::default(),
             to_read: Vec::new(),
             to_retry: Vec::new(),
             to_flush: Vec::new(),

@@ -7,7 +7,7 @@ use crate::plan::{Action, Plan};
 use crate::planted::Planted;
 use crate::runs::run;
 use crate::world::World;
-use roomcast::limits::Limits;
+use roomcast::limits::{Limits, SEND_COUNT_PER_TURN};
 use std::fmt;
 
 /// Runs after which no smaller one is looked for.
@@ -105,6 +105,7 @@ fn knobs() -> Vec<Knob> {
         "slow" 0, |plan| plan.faults.slow_shards;
         "mail_ms" 0, |plan| plan.faults.mail_delay_ms_max;
         "delay_ms" 0, |plan| plan.delay_ms_max;
+        "sends" SEND_COUNT_PER_TURN, |plan| plan.send_count;
         "cuts" 0, |plan| plan.cut_sends;
         "deflating" 0, |plan| plan.deflating_clients;
         "impatient" 0, |plan| plan.impatient_clients;

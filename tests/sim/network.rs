@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::table::{DiskFaults, Image};
 use roomcast::callers::{Caller, Seat, TurnedAway};
 use roomcast::counters::Counters;
-use roomcast::engine::{Engine, Now, Place, Settings, Site};
+use roomcast::engine::{Engine, Now, Place, Settings, Site, Walk};
 use roomcast::hashing::HashKey;
 use roomcast::limits::MAIL_BYTES_MAX;
 use roomcast::log::MemoryLog;
@@ -112,6 +112,7 @@ pub struct Network {
     pub crash_count: u32,
     faults: Faults,
     planted: Option<Planted>,
+    walk: Walk,
     rng: Rng,
     settings: Arc<Settings>,
     process: Arc<Process>,
@@ -134,6 +135,7 @@ impl Network {
             crash_count: 0,
             faults,
             planted: None,
+            walk: Walk::default(),
             rng,
             settings: Arc::new(settings),
             process,
@@ -151,9 +153,18 @@ impl Network {
     pub fn on_disk(mut self, faults: DiskFaults, planted: Option<Planted>) -> Network {
         let shard_count = self.shard_count();
         self.planted = planted;
+        self.walk.is_forward = planted == Some(Planted::WalksForward);
         self.disk = Some(Disk::new(shard_count, faults, planted, self.rng.fork()));
         self.start(shard_count, &Kept::default());
         self
+    }
+
+    /// From now on shards send so many room frames in a turn.
+    pub fn take_slices(&mut self, send_count: u32) {
+        self.walk.send_count = send_count;
+        for shard in &mut self.shards {
+            shard.engine.set_walk(self.walk);
+        }
     }
 
     /// Makes shards that know of nothing but what was kept.
@@ -182,6 +193,7 @@ impl Network {
         kept.bans
             .iter()
             .for_each(|ban| engine.restore_sanction(ban));
+        engine.set_walk(self.walk);
         Shard {
             engine,
             links: Vec::new(),

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 use crate::table::DiskFaults;
 use roomcast::engine::Settings;
 use roomcast::http::Endpoints;
-use roomcast::limits::Limits;
+use roomcast::limits::{Limits, SEND_COUNT_PER_TURN};
 use roomcast::rights::Pattern;
 use roomcast::rules::{RoomRule, RoomRules, Who};
 use std::sync::Arc;
@@ -70,6 +70,8 @@ pub struct Plan {
     pub shard_count: u16,
     pub limits: Limits,
     pub faults: Faults,
+    /// Sends of room frames in one turn of a shard.
+    pub send_count: u32,
     pub step_count: usize,
     /// Longest time of a step, in milliseconds.
     pub step_ms_max: usize,
@@ -118,6 +120,14 @@ impl Plan {
         let is_storm = rng.chance(10);
         let plan = Plan::usual(rng);
         if is_storm { plan.storm() } else { plan }
+    }
+
+    /// The same with passes of a few sends, which take many turns.
+    pub fn in_small_slices(self, rng: &mut Rng) -> Plan {
+        Plan {
+            send_count: *rng.pick(&[1, 2, 5]),
+            ..self
+        }
     }
 
     /// So much at once that even what is bounded in megabytes is full.
@@ -169,6 +179,7 @@ impl Plan {
             disk,
             shard_count: *rng.pick(&[1, 1, 2, 2, 3]),
             limits: limits(rng),
+            send_count: SEND_COUNT_PER_TURN,
             faults: Faults {
                 crashes,
                 ..faults(rng)
