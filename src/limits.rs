@@ -280,6 +280,8 @@ pub const FREE_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 pub const UPKEEP_ROW_COUNT: u32 = 500;
 /// Pause between two such steps, in milliseconds.
 pub const UPKEEP_PAUSE_MS: u64 = 50;
+/// How far ahead of the clock the time of an imported message may be, in milliseconds.
+pub const IMPORT_AHEAD_MS: u64 = 24 * 3_600_000;
 /// Pause between two rounds over the whole database, in milliseconds.
 pub const UPKEEP_MS: u64 = 60_000;
 /// How long a room that is kept on disk stays in memory when nobody is in it, in milliseconds.

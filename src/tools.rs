@@ -1,7 +1,7 @@
 //! The tools beside the server: `roomcast export`, `import` and `backup`.
 
-use crate::limits::Limits;
-use crate::log::{Copy, Draft, Entry, Table, What};
+use crate::limits::{IMPORT_AHEAD_MS, Limits, SEQ_END};
+use crate::log::{Copy, Draft, Entry, Opened, Table, What};
 use crate::proto::{is_sound, name};
 use crate::reactor::sys;
 use crate::room::{Key, Space};
@@ -12,18 +12,21 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Messages that are exported at a time: reading is never one long transaction.
+/// Messages that are exported at a time: reading is never one long transaction. Of an import, those after which what is
+/// remembered of them is written.
 const STEP_COUNT: usize = 1_000;
 
 /// What the command line asks for.
 #[derive(Debug, Parser)]
 #[command(name = "roomcast", version, max_term_width = 100)]
 pub enum Tool {
-    /// Write the messages of a room to standard output, one JSON object a line. The server may run.
+    /// Write the messages of a room to standard output, one JSON object a line. The server may run. Numbers that it does
+    /// not keep any more are named on standard error.
     Export {
         /// Data folder.
         #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
@@ -47,7 +50,7 @@ pub enum Tool {
         /// Where to read; standard input without it.
         file: Option<PathBuf>,
     },
-    /// Copy the database into a file that does not exist yet. The server may run. To restore it, stop the server, put
+    /// Copy the database into a file that does not exist yet, for nobody else to read. The server may run. To restore it, stop the server, put
     /// it in the place of roomcast.db, and remove roomcast.db-wal and roomcast.db-shm.
     Backup {
         /// Data folder.
@@ -145,23 +148,35 @@ fn export(data: &Path, room: &str, since: u64, mut out: impl Write) -> Result<()
     let key = room_key(room);
     let mut after = since;
     loop {
-        let lines = some_lines(&mut reader, &key, after)?;
-        let Some((last, _)) = lines.last() else {
-            return out.flush().map_err(ToolError::Stream);
-        };
-        after = *last;
-        for (_, line) in &lines {
+        let (lines, opened) = some_lines(&mut reader, &key, after)?;
+        for (seq, line) in &lines {
+            tell_missing(after, *seq);
             out.write_all(line).map_err(ToolError::Stream)?;
+            after = *seq;
+        }
+        if lines.is_empty() {
+            tell_missing(after, opened.map_or(0, |opened| opened.head.seq) + 1);
+            return out.flush().map_err(ToolError::Stream);
         }
     }
 }
 
-/// The next lines of a room behind a number, with the number of each.
+/// Says which numbers are not there between two that follow each other. They may have gone since the export began.
+fn tell_missing(after: u64, next: u64) {
+    if next > after.saturating_add(1) {
+        eprintln!("not kept any more: messages {} to {}", after + 1, next - 1);
+    }
+}
+
+/// Lines of messages, with the number of each.
+type Lines = Vec<(u64, Vec<u8>)>;
+
+/// The next lines of a room behind a number, and where the room stands.
 fn some_lines(
     reader: &mut SqliteReader,
     key: &Key,
     after: u64,
-) -> Result<Vec<(u64, Vec<u8>)>, ToolError> {
+) -> Result<(Lines, Option<Opened>), ToolError> {
     let mut lines = Vec::new();
     let mut wrong = None;
     let span = crate::log::Span {
@@ -177,10 +192,10 @@ fn some_lines(
         }
         lines.len() < STEP_COUNT && wrong.is_none()
     });
-    read.map_err(StoreError::Table)?;
+    let opened = read.map_err(StoreError::Table)?;
     match wrong {
         Some(error) => Err(ToolError::Stream(error.into())),
-        None => Ok(lines),
+        None => Ok((lines, opened)),
     }
 }
 
@@ -227,6 +242,7 @@ fn import(data: &Path, room: Option<&str>, input: impl BufRead) -> Result<usize,
     let id_key = store.id_key();
     let table = store.table();
     table.begin().map_err(StoreError::Table)?;
+    let latest_ms = store::unix_ms() + IMPORT_AHEAD_MS;
     let mut count = 0;
     for (number, text) in (1..).zip(input.lines()) {
         let text = text.map_err(ToolError::Stream)?;
@@ -237,7 +253,7 @@ fn import(data: &Path, room: Option<&str>, input: impl BufRead) -> Result<usize,
         let line: Line<'_> =
             serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let name = room.unwrap_or(&line.room_id);
-        check(name, &line).map_err(wrong)?;
+        check(name, &line, latest_ms).map_err(wrong)?;
         let key = room_key(name);
         let opened = table.open(&key).map_err(StoreError::Table)?;
         let head = opened.map_or(0, |opened| opened.head.seq);
@@ -275,19 +291,26 @@ fn import(data: &Path, room: Option<&str>, input: impl BufRead) -> Result<usize,
             table.begin_at(&key, line.seq_id - 1)?;
         }
         count += 1;
+        if count % STEP_COUNT == 0 {
+            table.write_down()?;
+        }
     }
     table.commit().map_err(StoreError::Table)?;
     store.close()?;
     Ok(count)
 }
 
-/// What a client may not send does not come in by a file either.
-fn check(room: &str, line: &Line<'_>) -> Result<(), String> {
+/// What a client may not send does not come in by a file either, nor does a time that has yet to come: whatever is sent
+/// later would have it too.
+fn check(room: &str, line: &Line<'_>, latest_ms: u64) -> Result<(), String> {
     name::check(room).map_err(|fault| format!("room_id {fault}"))?;
     name::check(&line.sender).map_err(|fault| format!("sender {fault}"))?;
-    let is_number = line.seq_id > 0 && line.seq_id < crate::limits::SEQ_END;
+    let is_number = line.seq_id > 0 && line.seq_id < SEQ_END;
     if !is_number {
         return Err(format!("seq_id {} is out of range", line.seq_id));
+    }
+    if line.timestamp > latest_ms {
+        return Err(format!("timestamp {} has yet to come", line.timestamp));
     }
     let is_message = line.what() == What::Message;
     if is_message && line.content.is_none() {
@@ -308,13 +331,19 @@ fn check(room: &str, line: &Line<'_>) -> Result<(), String> {
 
 fn backup(data: &Path, file: &Path) -> Result<(), ToolError> {
     let failed = |error| ToolError::File(file.to_owned(), error);
-    if file.exists() {
-        return Err(failed(io::ErrorKind::AlreadyExists.into()));
+    let database = existing(data)?;
+    // SQLite fills an empty file, and this one is nobody else's from the beginning.
+    let mut options = OpenOptions::new();
+    let new = options.write(true).create_new(true).mode(0o600);
+    let copy = new.open(file).map_err(failed)?;
+    let copied = store::copy_to(&database, file)
+        .map_err(ToolError::Store)
+        .and_then(|()| copy.sync_all().map_err(failed));
+    if copied.is_err() {
+        // Half a copy is none; that it could not be made is what has to be told.
+        let _ = fs::remove_file(file);
     }
-    store::copy_to(&existing(data)?, file)?;
-    File::open(file)
-        .and_then(|file| file.sync_all())
-        .map_err(failed)
+    copied
 }
 
 /// The database of a data folder, which must be there: opening would make it.

@@ -775,6 +775,7 @@ const TESTED: &[(&str, &str)] = &[
     ),
     ("UPKEEP_ROW_COUNT", "not refused: the share of one step"),
     ("UPKEEP_PAUSE_MS", "not refused: a pause"),
+    ("IMPORT_AHEAD_MS", "tools::an_import_is_whole_or_not_at_all"),
     ("UPKEEP_MS", "not refused: a pause"),
     ("KEPT_HOLD_MS", "not refused: memory is freed"),
     ("READ_BYTES", "not refused: the share of one turn"),

@@ -5,8 +5,11 @@ mod common;
 mod store;
 
 use common::{Value, json, program, run_to_end, seq};
+use roomcast::limits::IMPORT_AHEAD_MS;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 use store::{Folder, stop};
 
 /// Runs a tool that must succeed, and gives its standard output.
@@ -107,7 +110,21 @@ fn an_import_is_whole_or_not_at_all() {
     fs::create_dir_all(folder.path()).expect("a folder");
     let file = folder.path().join("lines");
     let good = r#"{"room_id":"r","seq_id":1,"timestamp":1,"sender":"ann","content":1}"#;
+    let at = |unix_ms: u64| {
+        json!({"room_id": "r", "seq_id": 2, "timestamp": unix_ms, "sender": "ann", "content": 1})
+            .to_string()
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = u64::try_from(now.expect("after 1970").as_millis()).expect("a number");
+    let (ahead, far_ahead) = (
+        at(now_ms + IMPORT_AHEAD_MS - 600_000),
+        at(now_ms + IMPORT_AHEAD_MS + 600_000),
+    );
+    let (beyond_signed, beyond_json) = (at(u64::MAX), at(1 << 53));
     for (bad, reason) in [
+        (far_ahead.as_str(), "has yet to come"),
+        (beyond_signed.as_str(), "has yet to come"),
+        (beyond_json.as_str(), "has yet to come"),
         ("{", "line 2"),
         (
             r#"{"room_id":"r","seq_id":3,"timestamp":1,"sender":"ann","content":1}"#,
@@ -130,10 +147,106 @@ fn an_import_is_whole_or_not_at_all() {
         );
         assert_eq!(folder.query("SELECT count(*) FROM messages"), ["0"]);
     }
+    // Clocks differ.
+    fs::write(&file, format!("{good}\n{ahead}\n")).expect("a file");
+    tool("import", &folder, &[path(&file)]);
+    assert_eq!(folder.query("SELECT count(*) FROM messages"), ["2"]);
     let server = folder.serve(1);
     let (is_done, _, err) = run("import", &folder, &[path(&file)]);
     assert!(!is_done && err.contains("another server uses"), "{err}");
     stop(server);
+}
+
+#[test]
+fn a_long_import_is_written_down_on_the_way() {
+    let folder = Folder::new("long");
+    fs::create_dir_all(folder.path()).expect("a folder");
+    let line = |seq: u64| {
+        let id = format!("id {seq}");
+        json!({"room_id": "r", "seq_id": seq, "timestamp": seq, "sender": "ann", "content": seq, "id": id}).to_string()
+    };
+    let lines: Vec<String> = (1..=2_500).map(line).collect();
+    let file = folder.path().join("lines");
+    fs::write(&file, lines.join("\n")).expect("a file");
+    tool("import", &folder, &[path(&file)]);
+    let packed = folder.query("SELECT length(packed) / 40 FROM new_ids ORDER BY n");
+    assert_eq!(
+        packed,
+        ["1000", "1000", "500"],
+        "ids do not wait for the end"
+    );
+    assert_eq!(
+        folder.query("SELECT head, unix_ms FROM logs"),
+        ["2500", "2500"]
+    );
+    // It is one import all the same.
+    fs::write(
+        &file,
+        format!("{}\n{{", lines.join("\n").replace(r#""r""#, r#""other""#)),
+    )
+    .expect("a file");
+    let (is_done, _, err) = run("import", &folder, &[path(&file)]);
+    assert!(!is_done && err.contains("line 2501"), "{err}");
+    assert_eq!(folder.query("SELECT count(*) FROM logs"), ["1"]);
+    let server = folder.serve(1);
+    let mut ann = server.client("ann");
+    assert_eq!(seq(&ann.join("r")), 2_500);
+    for number in [1, 1_500, 2_500] {
+        let again =
+            json!({"type": "message", "room_id": "r", "content": 1, "id": format!("id {number}")});
+        let known = ann.ask(again, "ack");
+        assert_eq!((seq(&known), &known["dup"]), (number, &json!(true)));
+    }
+    stop(server);
+}
+
+#[test]
+fn an_export_says_what_is_not_kept_any_more() {
+    let (folder, server) = filled("trimmed");
+    stop(server);
+    let (_, lines, err) = run("export", &folder, &["--room", "r"]);
+    assert_eq!((lines.lines().count(), err.as_str()), (5, ""));
+    let connection = rusqlite::Connection::open(folder.database()).expect("a database");
+    // As upkeep does it, also while an export is under way: between two of its steps.
+    for (gone, left, told) in [
+        ("seq_id <= 2", 3, "messages 1 to 2"),
+        ("seq_id = 4", 2, "messages 4 to 4"),
+        ("seq_id >= 5", 1, "messages 4 to 5"),
+        ("true", 0, "messages 1 to 5"),
+    ] {
+        let sql = format!("DELETE FROM messages WHERE {gone}");
+        connection.execute(&sql, []).expect("it is free");
+        let (is_done, lines, err) = run("export", &folder, &["--room", "r"]);
+        assert!(is_done && err.contains(told), "{err}");
+        assert_eq!(lines.lines().count(), left);
+    }
+    let (_, _, err) = run("export", &folder, &["--room", "r", "--since", "5"]);
+    assert_eq!(err, "", "nothing was to come");
+}
+
+#[test]
+fn a_backup_is_for_nobody_else_and_is_whole_or_not_there() {
+    let (folder, server) = filled("private");
+    let scratch = Folder::new("copies");
+    fs::create_dir_all(scratch.path()).expect("a folder");
+    let copy = scratch.path().join("copy");
+    tool("backup", &folder, &[path(&copy)]);
+    let mode = fs::metadata(&copy).expect("the copy").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::write(&copy, "").expect("a file");
+    let (is_done, _, err) = run("backup", &folder, &[path(&copy)]);
+    assert!(
+        !is_done && err.contains("exists"),
+        "not even an empty one: {err}"
+    );
+    assert_eq!(fs::read(&copy).expect("it is there").len(), 0);
+    stop(server);
+    let garbage = "x".repeat(10_000);
+    fs::write(folder.database(), garbage).expect("a file");
+    let broken = scratch.path().join("broken");
+    let (is_done, _, err) = run("backup", &folder, &[path(&broken)]);
+    assert!(!is_done && err.contains("not a database"), "{err}");
+    assert!(!broken.exists(), "what was begun is gone");
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod schema;
 mod table;
 mod upkeep;
 
+pub use committer::unix_ms;
 pub use desk::{Desk, Ring, StorePort};
 pub use figures::Figures;
 pub use folder::database;
@@ -44,7 +45,7 @@ pub use schema::VERSION;
 pub use table::SqliteTable;
 pub use upkeep::{Retention, Rule};
 
-use self::committer::{Committer, unix_ms};
+use self::committer::Committer;
 use self::folder::{Folder, Mark};
 use self::reader::{configure, meta};
 use self::schema::Seed;
@@ -227,7 +228,7 @@ impl Opened {
     }
 }
 
-/// Makes a consistent copy of a database that may be in use, into a file that does not exist.
+/// Makes a consistent copy of a database that may be in use, into a file that is empty or does not exist.
 ///
 /// It is one transaction: a copy page by page would begin anew with each commit of the server, and never end under one
 /// that goes on. Meanwhile the write-ahead log cannot begin anew, and grows by what is committed.

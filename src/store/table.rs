@@ -335,9 +335,19 @@ impl SqliteTable {
         Ok(())
     }
 
-    fn finish(&mut self) -> rusqlite::Result<()> {
+    /// Writes, in the transaction, what is remembered of its messages, so that a long one needs no more memory than a
+    /// short one.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn write_down(&mut self) -> rusqlite::Result<()> {
         self.write_heads()?;
-        self.ids.write(&self.connection)?;
+        self.ids.write(&self.connection)
+    }
+
+    fn finish(&mut self) -> rusqlite::Result<()> {
+        self.write_down()?;
         let sql = "UPDATE meta SET value = value + 1 WHERE name = 'commits'";
         self.connection.prepare_cached(sql)?.execute([])?;
         self.connection.prepare_cached("COMMIT")?.execute([])?;
