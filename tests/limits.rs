@@ -735,6 +735,14 @@ const TESTED: &[(&str, &str)] = &[
         "sim/scenes/disk::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
     ),
     (
+        "PARKED_BYTES_MAX",
+        "sim/scenes/opening::what_waits_for_all_logs_together_is_bounded",
+    ),
+    (
+        "PARKED_BYTES_PER_LOG_MAX",
+        "sim/scenes/opening::joins_of_a_room_that_is_not_open_yet_are_bounded",
+    ),
+    (
         "STORE_STALL_MS",
         "sim/scenes/disk::who_sends_to_a_disk_that_stands_still_is_held_back_and_then_refused",
     ),

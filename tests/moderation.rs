@@ -271,8 +271,11 @@ fn a_muted_user_is_silent_until_it_ends(shards: u16) {
             ann.next_of(&["ack", "error"])["type"] == "ack"
         });
         done(&mut moderator, order("mute", room, "ann"));
+        // What was kept is said again, and nothing else.
+        assert_eq!(ann.ask(message(room), "ack")["dup"], true);
+        let another = with(message(room), json!({"id": "another"}));
         assert_eq!(
-            refused(&mut ann, message(room), "forbidden").get("retry_after_ms"),
+            refused(&mut ann, another, "forbidden").get("retry_after_ms"),
             None
         );
         done(&mut moderator, order("unmute", room, "ann"));

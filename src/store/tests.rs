@@ -17,6 +17,7 @@ fn every_connection_syncs_what_it_commits() {
         folder: folder.clone(),
         retention: Retention::default(),
         is_new_epoch: false,
+        inbox_bytes_max: 1,
         seed: [7; 32],
     })
     .expect("a store");

@@ -4,10 +4,17 @@ use crate::scenes::{numbers, words};
 use crate::stage::Stage;
 use crate::table::DiskFaults;
 use crate::told::Told;
-use roomcast::limits::{Limits, PASSING_BYTES_MAX, STORE_STALL_MS};
+use roomcast::limits::{Limits, PARKED_BYTES_MAX, PASSING_BYTES_MAX, STORE_STALL_MS};
 
-fn still_stage() -> Stage {
-    Stage::on_disk(2, Limits::default(), DiskFaults::default(), 1)
+/// Shards with a disk and without rates.
+fn stage(shard_count: u16) -> Stage {
+    let limits = Limits {
+        messages_per_connection_per_s_max: 0,
+        bytes_per_connection_per_s_max: 0,
+        joins_per_connection_per_s_max: 0,
+        ..Limits::default()
+    };
+    Stage::on_disk(shard_count, limits, DiskFaults::default(), 1)
 }
 
 fn overloaded(told: &[Told]) -> usize {
@@ -36,7 +43,7 @@ fn join_without_end(stage: &mut Stage, place: usize) -> Vec<Told> {
 #[test]
 fn joins_of_a_room_that_is_not_open_yet_are_bounded() {
     for shard in [0, 1] {
-        let mut stage = still_stage();
+        let mut stage = stage(2);
         let ann = stage.enter(shard, "/ws?user=ann");
         let bob = stage.enter(1 - shard, "/ws?user=bob&room=other");
         stage.told(ann);
@@ -82,9 +89,49 @@ fn joins_of_a_room_that_is_not_open_yet_are_bounded() {
 }
 
 #[test]
+fn what_waits_for_all_logs_together_is_bounded() {
+    const SENDER_COUNT: usize = 40;
+    const MESSAGE_COUNT: usize = 17;
+    let mut stage = stage(1);
+    let senders = stage.enter_all(SENDER_COUNT, |number| (0, format!("/ws?user=u{number}")));
+    for sender in &senders {
+        stage.told_by_now(*sender);
+    }
+    stage.net.disk().stand_still();
+    let content = "x".repeat(60_000);
+    for (number, sender) in senders.iter().enumerate() {
+        stage.say(
+            *sender,
+            &format!(r#"{{"type":"join","room_id":"r{number}"}}"#),
+        );
+        let message =
+            format!(r#"{{"type":"message","room_id":"r{number}","content":"{content}"}}"#);
+        for _ in 0..MESSAGE_COUNT {
+            stage.say(*sender, &message);
+        }
+    }
+    stage.turns(100);
+    let refused = stage.count(|counters| counters.parked_full_total);
+    let most = PARKED_BYTES_MAX / content.len();
+    let least = SENDER_COUNT * MESSAGE_COUNT - most - 1;
+    assert!(
+        (least as u64..least as u64 + 30).contains(&refused),
+        "{refused}, not {least}"
+    );
+    stage.net.disk().go_on();
+    stage.rest();
+    let mut acks = 0;
+    for sender in senders {
+        let told = stage.told_by_now(sender);
+        acks += words(&told).iter().filter(|word| **word == "ack").count();
+    }
+    assert_eq!(acks + refused as usize, SENDER_COUNT * MESSAGE_COUNT);
+}
+
+#[test]
 fn signals_to_an_inbox_that_is_not_open_yet_are_bounded() {
     for shard in [0, 1] {
-        let mut stage = still_stage();
+        let mut stage = stage(2);
         let ann = stage.enter(shard, "/ws?user=ann");
         assert_eq!(words(&stage.told(ann)), ["welcome"]);
         let bob = stage.enter(shard, "/ws?user=bob");
@@ -107,7 +154,7 @@ fn signals_to_an_inbox_that_is_not_open_yet_are_bounded() {
 #[test]
 fn who_was_refused_while_a_room_was_not_open_takes_nobody_out_of_it() {
     for shard in [0, 1] {
-        let mut stage = still_stage();
+        let mut stage = stage(2);
         let ann = stage.enter(shard, "/ws?user=ann&session=the-secret-of-ann");
         let again = stage.enter(shard, "/ws?user=ann&session=the-secret-of-ann");
         let bob = stage.enter(0, "/ws?user=bob");
