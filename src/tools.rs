@@ -50,8 +50,8 @@ pub enum Tool {
         /// Where to read; standard input without it.
         file: Option<PathBuf>,
     },
-    /// Copy the database into a file that does not exist yet, for nobody else to read. The server may run. To restore it, stop the server, put
-    /// it in the place of roomcast.db, and remove roomcast.db-wal and roomcast.db-shm.
+    /// Copy the database into a file that does not exist yet, for nobody else to read. The server may run. To restore
+    /// it, stop the server, put it in the place of roomcast.db, and remove roomcast.db-wal and roomcast.db-shm.
     Backup {
         /// Data folder.
         #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
