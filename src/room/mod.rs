@@ -397,6 +397,16 @@ mod tests {
             assert_eq!(room.tail.head() - room.tail.start(), bytes, "{expired}");
             assert_eq!(room.tail.seq(), 4);
         }
+        // What only passes is not of the message before it.
+        let mut passing = room(0);
+        passing.members.clear();
+        passing.tail.reset(1);
+        passing
+            .tail
+            .append(b"psst", None, Kind::Passing, Connection::NONE);
+        (passing.released, passing.expired) = (passing.tail.head(), 1);
+        passing.trim(usize::MAX, 200);
+        assert!(!passing.tail.is_empty());
         let mut room = room(3);
         (room.released, room.expired) = (room.tail.start(), 9);
         room.members.clear();

@@ -227,10 +227,13 @@ impl Tail {
             && self.numbered_bytes - first.numbered_bytes() >= tail_bytes_max
     }
 
-    /// Whether the oldest segment can go because no message behind `seq` is in it; every awake reader is past it.
+    /// Whether the oldest segment can go because it has messages up to `seq`, and none behind it; every awake reader is
+    /// past it. What only passes may stand behind the last message, and stays.
     pub fn is_expired(&self, seq: u64, released: u64) -> bool {
-        let first = self.segments.front();
-        first.is_some_and(|first| first.seq() <= seq && first.end() <= released)
+        let Some(first) = self.segments.front() else {
+            return false;
+        };
+        first.seq_before() < seq && first.seq() <= seq && first.end() <= released
     }
 
     /// Whether the oldest segment may be kept a moment longer for readers that are behind: it was sealed less than

@@ -127,19 +127,26 @@ impl Checkpoints {
     }
 
     /// Waits until no pass is under way. None begins, and none has failed, until something is committed again.
-    pub fn rest(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// The last pass failed. It is said once.
+    pub fn rest(&mut self) -> Result<(), TableError> {
         let mut pass = self.shared.lock();
         while let Pass::Running = &*pass {
             pass = self.shared.wait(pass);
         }
-        *pass = Pass::Rest;
         self.asked_at = 0;
+        match std::mem::replace(&mut *pass, Pass::Rest) {
+            Pass::Failed(error) => Err(error),
+            Pass::Rest | Pass::Wanted | Pass::Running | Pass::Done | Pass::Over => Ok(()),
+        }
     }
 }
 
 impl Drop for Checkpoints {
     fn drop(&mut self) {
-        self.rest();
+        let _ = self.rest();
         *self.shared.lock() = Pass::Over;
         self.shared.bell.notify_all();
         if let Some(thread) = self.thread.take() {

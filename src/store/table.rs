@@ -146,7 +146,8 @@ impl SqliteTable {
     /// The disk failed.
     pub fn checkpoint(&mut self) -> Result<Emptied, TableError> {
         if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.rest();
+            // What has failed there is done again here.
+            let _ = checkpoints.rest();
         }
         let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
         let busy: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
@@ -180,6 +181,9 @@ impl SqliteTable {
     ///
     /// The disk failed.
     pub fn give_back(&mut self) -> Result<(), TableError> {
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.rest()?;
+        }
         self.connection.busy_timeout(Duration::ZERO)?;
         let emptied = self.checkpoint();
         self.connection.busy_timeout(BUSY)?;

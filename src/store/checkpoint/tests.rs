@@ -115,7 +115,7 @@ fn a_checkpoint_that_fails_is_told_until_the_recovery() {
         thread::yield_now();
     }
     assert!(checkpoints.before().is_err());
-    checkpoints.rest();
+    assert!(checkpoints.rest().is_err());
     assert_eq!(checkpoints.before(), Ok(false));
     scene.commit(&mut checkpoints, 1).expect("it is kept");
 }
