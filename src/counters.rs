@@ -106,6 +106,8 @@ counters! {
     Counter moderations_total;
     /// Mutes and bans refused because there are too many.
     Counter sanctions_refused_total;
+    /// Refused attempts to moderate that were not written down because there were too many.
+    Counter refusals_unwritten_total;
     /// Errors sent to clients.
     Counter errors_total;
     /// Commands refused because their connection sends too fast.

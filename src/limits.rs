@@ -225,6 +225,9 @@ pub const SANCTIONS_PER_ROOM_MAX: usize = 10_000;
 /// Mutes and bans of one moderator, of those that a shard may have: one of so many parts. For who moderates by
 /// configuration only the other bounds hold.
 pub const SANCTION_PARTS_PER_MODERATOR: usize = 10;
+/// Attempts to moderate that were refused and are written down, on each shard in a second, in the long run: anybody can
+/// make them. The others are counted.
+pub const RECORDED_REFUSALS_PER_S_MAX: u64 = 10;
 /// Longest mute or ban that ends by itself, in seconds: ten years.
 pub const SANCTION_SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
 /// Longest reason that a moderator gives, in bytes.

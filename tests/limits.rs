@@ -713,6 +713,10 @@ const TESTED: &[(&str, &str)] = &[
         "SANCTION_PARTS_PER_MODERATOR",
         "moderation::a_moderator_by_token_has_so_many_bans",
     ),
+    (
+        "RECORDED_REFUSALS_PER_S_MAX",
+        "moderation::attempts_to_moderate_do_not_fill_the_log",
+    ),
     ("SANCTION_SECONDS_MAX", "moderation::what_is_wrong_is_named"),
     ("REASON_BYTES_MAX", "moderation::what_is_wrong_is_named"),
     ("HISTORY_BYTES_MAX", "history::a_page_ends_at_256_kib"),

@@ -10,7 +10,7 @@ use crate::slots::Slot;
 impl<S: Socket, L: LogPort> Engine<S, L> {
     /// Until the hub wants nothing more.
     pub(super) fn deliver(&mut self) {
-        for line in std::mem::take(&mut self.hub.audits) {
+        for line in std::mem::take(&mut self.hub.record.lines) {
             self.site.audit(&line);
         }
         while !self.hub.effects.is_empty() {

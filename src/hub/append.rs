@@ -192,7 +192,7 @@ impl Hub {
             .map_or(0, |room| room.tail.seq());
         debug_assert_eq!(seq, given.seq, "segments and numbers run in step");
         if let What::Deletion(seq) = draft.what {
-            self.deleted(append.log.index, seq, draft.sender);
+            self.deleted(append.log.index, seq, draft.sender, append.client);
         }
     }
 

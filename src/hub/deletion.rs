@@ -78,7 +78,9 @@ impl Hub {
             id: deletion.asked.id.as_deref(),
             reserve: reserve(&deletion),
         };
-        if self.refuse_outsider(key, &deletion.by, sent) {
+        if let Some(code) = self.refuse_outsider(key, &deletion.by, sent) {
+            let Deletion { seq, by, asked, .. } = &*deletion;
+            self.record_refused_deletion(key, *seq, by, asked.from, code);
             return;
         }
         let room = self.find(key).and_then(|index| self.rooms.at(index));
@@ -171,17 +173,17 @@ impl Hub {
 
     /// At the home: a deletion has its number, and goes to the members. Of the message it is of only a tombstone stays,
     /// here and on the other shards.
-    pub(super) fn deleted(&mut self, index: u32, seq: u64, by: &str) {
+    pub(super) fn deleted(&mut self, index: u32, seq: u64, by: &str, client: u64) {
         self.counters.deletions_total += 1;
         self.erase(index, seq);
-        let Some(room) = self.rooms.at_mut(index) else {
+        let Some(room) = self.rooms.at(index) else {
             return;
         };
         let key = room.key.clone();
-        let name = &key.name;
-        let line = format!("event=delete room={name:?} seq_id={seq} by={by:?}");
-        self.audits.push(line);
-        let Some(home) = room.home_mut() else { return };
+        self.record_deletion(&key, seq, by, client);
+        let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut) else {
+            return;
+        };
         home.deletion_count += 1;
         let subscribers = home.subscribers.iter();
         let shards: Vec<u16> = subscribers.map(|subscriber| subscriber.shard).collect();
@@ -260,6 +262,9 @@ impl Hub {
         (code, text): Refused,
     ) {
         let Asked { from, id } = &deletion.asked;
+        if code == Code::Forbidden {
+            self.record_refused_deletion(key, deletion.seq, &deletion.by, *from, code);
+        }
         let refusal = Refusal {
             code,
             message: text.into(),

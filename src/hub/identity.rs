@@ -176,7 +176,7 @@ impl Hub {
         client.next_of_user = std::mem::replace(&mut entry.first_peer, peer.index);
         let name = entry.name.clone();
         let inbox = granted.inbox;
-        let client_id = self.client_id(peer);
+        let client_id = self.client_id(self.connection(peer));
         let epoch = epoch_text(inbox.epoch);
         let welcome = event::Welcome {
             client_id: &client_id,
@@ -204,8 +204,8 @@ impl Hub {
     }
 
     /// Names a connection in logs: no one can tell another's from it.
-    fn client_id(&self, peer: Slot) -> String {
-        format!("{:016x}", self.client_number(self.connection(peer)))
+    pub(super) fn client_id(&self, connection: Connection) -> String {
+        format!("{:016x}", self.client_number(connection))
     }
 
     /// The same as a number; 0 for no connection.

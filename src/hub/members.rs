@@ -48,11 +48,14 @@ impl Hub {
         }
     }
 
-    /// At the home: refuses what only members may do, where its sender is none. Says whether it did.
-    pub(super) fn refuse_outsider(&mut self, room: &Key, user: &str, sent: Sent<'_>) -> bool {
-        let Some(denied) = self.outside(room, user) else {
-            return false;
-        };
+    /// At the home: refuses what only members may do, where its sender is none. Gives the code with which it did.
+    pub(super) fn refuse_outsider(
+        &mut self,
+        room: &Key,
+        user: &str,
+        sent: Sent<'_>,
+    ) -> Option<Code> {
+        let denied = self.outside(room, user)?;
         self.counters.forbidden_total += u64::from(denied.code == Code::Forbidden);
         let refusal = Refusal {
             code: denied.code,
@@ -63,7 +66,7 @@ impl Hub {
         };
         let Sent { from, reserve, .. } = sent;
         self.send_refusal_until(from, room, &refusal, denied.retry_after_ms, reserve);
-        true
+        Some(denied.code)
     }
 
     /// At the home: a connection of `from` has left.

@@ -23,6 +23,7 @@
 //! | `stored` | what the log service keeps beyond what memory holds |
 //! | `deflater` | the second encoding of frames |
 //! | `moderation` | kicks, mutes and bans |
+//! | `record` | what is written down about them |
 //! | `presence` | who is there, and telling it |
 //! | `pages` | history and members, at the home |
 //! | `parking` | what waits for a log that is not open yet |
@@ -53,6 +54,7 @@ mod permits;
 mod post;
 mod presence;
 mod publish;
+mod record;
 mod replica;
 mod stored;
 mod upkeep;
@@ -64,6 +66,7 @@ pub use deflater::{FrameDeflater, WINDOW_BITS};
 pub use identity::Hello;
 pub use overview::RoomView;
 pub use permits::Validity;
+pub use record::Record;
 pub use stored::encode_gap;
 
 use self::owners::Claimed;
@@ -137,8 +140,8 @@ pub struct Hub {
     permits: Permits,
     /// What is to be done to connections.
     pub effects: Effects,
-    /// What moderators did since the engine last looked, a line each: see [`Site::audit`](crate::engine::Site::audit).
-    pub audits: Vec<String>,
+    /// What is written down about moderation.
+    pub record: Record,
     /// What was counted.
     pub counters: Counters,
     /// Rooms that wait for their pass of the fan-out, oldest first.
@@ -210,7 +213,7 @@ impl Hub {
             sanctions: Sanctions::new(hash_key, place.count),
             permits: Permits::new(hash_key),
             effects: Effects::default(),
-            audits: Vec::new(),
+            record: Record::default(),
             counters: Counters::default(),
             dirty: VecDeque::new(),
             outboxes: (0..place.count).map(|_| Outbox::default()).collect(),

@@ -5,6 +5,7 @@
 use super::clients::member;
 use super::command::chat_room;
 use super::members::Sent;
+use super::record::Attempt;
 use super::{Hub, epoch_text};
 use crate::limits::UNCOMMITTED_BYTES_UNIT;
 use crate::log::{Asked, Note, Outcome, Request as LogRequest};
@@ -25,21 +26,25 @@ const RESERVE: Reserve = Reserve::Message(UNCOMMITTED_BYTES_UNIT);
 impl Hub {
     /// At the connection's side: a moderator says what shall be done to a user.
     pub(super) fn moderate(&mut self, peer: Slot, request: &Request<'_>, room: Key, order: Order) {
+        let from = self.connection(peer);
         if self.joined_room(peer, room.space, &room.name).is_none() {
+            self.record_refused_order(&room, (&order).into(), from, Code::NotJoined);
             self.refuse_not_joined(peer, request);
             return;
         }
         if !self.may(peer, Access::Moderate, &room) {
+            self.record_refused_order(&room, (&order).into(), from, Code::Forbidden);
             self.refuse_forbidden(peer, Access::Moderate, request);
             return;
         }
         if order.action.is_against() && self.moderates_by_rule(&room, &order.user) {
             let text = "this user is a moderator by the configuration";
             self.counters.forbidden_total += 1;
+            self.record_refused_order(&room, (&order).into(), from, Code::Forbidden);
             self.refuse_command(peer, &request.refuse(Code::Forbidden, text));
             return;
         }
-        let (from, id) = (self.connection(peer), request.id.as_deref().map(Box::from));
+        let id = request.id.as_deref().map(Box::from);
         self.clients.reserve(peer, RESERVE);
         let asked = Asked { from, id };
         let order = Box::new(order);
@@ -54,7 +59,8 @@ impl Hub {
             id: asked.id.as_deref(),
             reserve: RESERVE,
         };
-        if self.refuse_outsider(room, &order.by, sent) {
+        if let Some(code) = self.refuse_outsider(room, &order.by, sent) {
+            self.record_refused_order(room, order.into(), asked.from, code);
             return;
         }
         match order.action {
@@ -69,7 +75,7 @@ impl Hub {
     fn kick(&mut self, room: &Key, asked: &Asked, order: &Order) {
         if !self.is_present(room, &order.user) {
             let text = "this user is not in the room";
-            self.refuse_order(room, asked, order.action, Code::UnknownUser, text);
+            self.refuse_order(room, asked, order.into(), Code::UnknownUser, text);
             return;
         }
         let measure = Measure {
@@ -78,8 +84,7 @@ impl Hub {
             until: None,
         };
         self.remove_user(room, &order.user, SystemEvent::Kick, measure);
-        self.audits
-            .push(line(order.action, room, &order.user, measure));
+        self.record_act(room, order.into(), measure, asked.from);
         self.answer_order(room, asked, order.action, &order.user, None);
     }
 
@@ -107,7 +112,7 @@ impl Hub {
                 Full::Room => "too many users are muted or banned: lift some of that first",
                 Full::Moderator => "you have muted or banned too many: lift some of that first",
             };
-            self.refuse_order(room, asked, order.action, Code::Overloaded, text);
+            self.refuse_order(room, asked, order.into(), Code::Overloaded, text);
             return;
         }
         let (sanction, asked) = (Arc::new(sanction), asked.clone());
@@ -122,7 +127,7 @@ impl Hub {
             .find(&room.name, &order.user, penalty, now_ms);
         if found.is_none() {
             let text = "this user is not muted or banned here";
-            self.refuse_order(room, asked, order.action, Code::UnknownUser, text);
+            self.refuse_order(room, asked, order.into(), Code::UnknownUser, text);
             return;
         }
         let note = Note::Lift {
@@ -154,9 +159,14 @@ impl Hub {
             Penalty::Mute => Action::Mute,
             Penalty::Ban => Action::Ban,
         };
+        let attempt = Attempt {
+            action,
+            user: &sanction.user,
+            by: &sanction.by,
+        };
         self.sanctions.release();
         if outcome == Outcome::Refused {
-            self.refuse_order(&room, asked, action, Code::Storage, NOT_KEPT);
+            self.refuse_order(&room, asked, attempt, Code::Storage, NOT_KEPT);
             return;
         }
         self.sanctions.insert(Arc::clone(sanction));
@@ -169,8 +179,7 @@ impl Hub {
             Penalty::Mute => self.tell_measure(&room, SystemEvent::Mute, &sanction.user, measure),
             Penalty::Ban => self.remove_user(&room, &sanction.user, SystemEvent::Ban, measure),
         }
-        self.audits
-            .push(line(action, &room, &sanction.user, measure));
+        self.record_act(&room, attempt, measure, asked.from);
         self.answer_order(&room, asked, action, &sanction.user, sanction.until_ms);
     }
 
@@ -192,8 +201,9 @@ impl Hub {
             Penalty::Mute => Action::Unmute,
             Penalty::Ban => Action::Unban,
         };
+        let attempt = Attempt { action, user, by };
         if outcome == Outcome::Refused {
-            self.refuse_order(&room, asked, action, Code::Storage, NOT_KEPT);
+            self.refuse_order(&room, asked, attempt, Code::Storage, NOT_KEPT);
             return;
         }
         self.sanctions.remove(&room.name, user, *penalty);
@@ -204,7 +214,7 @@ impl Hub {
         if *penalty == Penalty::Mute {
             self.tell_measure(&room, SystemEvent::Unmute, user, measure);
         }
-        self.audits.push(line(action, &room, user, measure));
+        self.record_act(&room, attempt, measure, asked.from);
         self.answer_order(&room, asked, action, user, None);
     }
 
@@ -353,14 +363,15 @@ impl Hub {
         &mut self,
         room: &Key,
         asked: &Asked,
-        action: Action,
+        attempt: Attempt<'_>,
         code: Code,
         text: &'static str,
     ) {
+        self.record_refused_order(room, attempt, asked.from, code);
         let refusal = Refusal {
             code,
             message: text.into(),
-            request: action.as_str().into(),
+            request: attempt.action.as_str().into(),
             id: asked.id.as_deref().map(Cow::Borrowed),
             target: Some(room.target()),
         };
@@ -376,16 +387,4 @@ fn sentence(text: &str, sanction: &Sanction) -> Cow<'static, str> {
         Some(reason) => format!("{text}: {reason}").into(),
         None => text.to_owned().into(),
     }
-}
-
-/// One line for whoever has to answer for what moderators do.
-fn line(action: Action, room: &Key, user: &str, measure: Measure<'_>) -> String {
-    let (action, room, until) = (action.as_str(), &room.name, measure.until.unwrap_or(0));
-    let (by, reason) = (
-        measure.by.unwrap_or_default(),
-        measure.reason.unwrap_or_default(),
-    );
-    format!(
-        "event={action} room={room:?} user={user:?} by={by:?} until_ms={until} reason={reason:?}"
-    )
 }

@@ -25,7 +25,7 @@ impl Hub {
             id,
             reserve: Reserve::Page,
         };
-        if self.refuse_outsider(key, user, sent) {
+        if self.refuse_outsider(key, user, sent).is_some() {
             return;
         }
         let target = key.target();
@@ -101,7 +101,7 @@ impl Hub {
             id,
             reserve: Reserve::Page,
         };
-        if self.refuse_outsider(key, user, sent) {
+        if self.refuse_outsider(key, user, sent).is_some() {
             return;
         }
         let index = self.find(key);

@@ -126,7 +126,7 @@ impl Hub {
                 self.refuse_page_request(from, &room, "who", id.as_deref());
             }
             Mail::Moderate { room, asked, order } => {
-                self.refuse_order(&room, &asked, order.action, Code::Overloaded, FULL);
+                self.refuse_order(&room, &asked, (&*order).into(), Code::Overloaded, FULL);
             }
             Mail::Delete { room, deletion } | Mail::Owner { room, deletion, .. } => {
                 self.refuse_deletion(&room, &deletion, (Code::Overloaded, FULL));

@@ -129,7 +129,9 @@ impl Hub {
                     id: draft.id,
                     reserve: Reserve::Message(draft_bytes(draft)),
                 };
-                if self.refuse_outsider(key, draft.sender, sent) {
+                // To one that is banned and still counted as present it is objected later.
+                let is_present = self.is_present(key, draft.sender);
+                if !is_present && self.refuse_outsider(key, draft.sender, sent).is_some() {
                     return None;
                 }
                 self.find(key)
@@ -227,7 +229,7 @@ impl Hub {
             id: draft.id,
             reserve: Reserve::Nothing,
         };
-        if self.refuse_outsider(key, draft.sender, sent) {
+        if self.refuse_outsider(key, draft.sender, sent).is_some() {
             return;
         }
         let index = match key.space {
