@@ -6,6 +6,7 @@ mod store;
 
 use common::{Client, Server, Value, json, run_to_end, seq, seqs, sharded};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use store::{Folder, stop};
 
 sharded!(
@@ -454,4 +455,23 @@ fn joining_writes_nothing() {
     let joined = rejoin(&mut bob, "r", since(&before, 0));
     assert_eq!(joined["recovered"], true, "{joined}");
     assert_eq!(bob.take_seqs("r", 1), [1]);
+}
+
+#[test]
+fn nobody_else_reads_what_it_keeps() {
+    let folder = Folder::new("private");
+    // Made by somebody else, for everybody to look into.
+    fs::create_dir_all(folder.path()).expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let server = folder.serve(1);
+    let mut ann = server.client("ann");
+    ann.join("r");
+    ann.post("r", 1);
+    let files = fs::read_dir(folder.path()).expect("a folder");
+    let files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files {
+        let mode = fs::metadata(&file).expect("it is there").permissions();
+        assert_eq!(mode.mode() & 0o077, 0, "{}", file.display());
+    }
 }
