@@ -82,6 +82,10 @@
 //! * **A tombstone fills the place of its message.** It is padded to the message's length, so that a deletion moves no
 //!   position; who stands inside the frame is sent the rest of it with its own replies. It reaches the other shards in the
 //!   FIFO of their frames.
+//! * **Nobody waits for a join**: commands may follow it at once, and a connection is linked to the room meanwhile. So
+//!   each of them is looked at again at the room's home, which knows who was let in.
+//! * **A name's home knows since when it is its owner's**, and is asked before an author deletes: whoever takes a name
+//!   that is free again is not the author of what was sent under it.
 //! * **Mutes and bans live outside of rooms**, in a table of each shard for the rooms at home there: they outlast the
 //!   room in memory, and nothing has to be read before someone joins.
 //! * **A peer that is nearly alone brings more to a turn** than the 64 objects of a busy one, at most 256: a burst of one

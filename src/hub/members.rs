@@ -26,9 +26,13 @@ pub(super) struct Sent<'a> {
 impl Hub {
     /// At the home: whether some connection of a user is in a room.
     pub(super) fn is_present(&self, room: &Key, user: &str) -> bool {
-        let home = self
-            .find(room)
-            .and_then(|index| self.rooms.at(index)?.home());
+        self.find(room)
+            .is_some_and(|index| self.is_present_at(index, user))
+    }
+
+    /// The same for the room at a place.
+    pub(super) fn is_present_at(&self, index: u32, user: &str) -> bool {
+        let home = self.rooms.at(index).and_then(Room::home);
         let user = self.users.find(user, self.hash_key);
         home.zip(user)
             .is_some_and(|(home, user)| home.presence.contains_key(&user))

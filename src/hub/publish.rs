@@ -129,12 +129,13 @@ impl Hub {
                     id: draft.id,
                     reserve: Reserve::Message(draft_bytes(draft)),
                 };
+                let index = self.find(key);
                 // To one that is banned and still counted as present it is objected later.
-                let is_present = self.is_present(key, draft.sender);
+                let is_present = index.is_some_and(|index| self.is_present_at(index, draft.sender));
                 if !is_present && self.refuse_outsider(key, draft.sender, sent).is_some() {
                     return None;
                 }
-                self.find(key)
+                index
             }
             Space::Inbox => {
                 if !self.is_held(&key.name) {
