@@ -171,10 +171,12 @@ fn authors_and_moderators_may(shards: u16) {
         is_deletion(&bob.take_of("deleted", room), 3, 1, "mod");
         ann.ask(delete(room, 2), "ack");
     }
-    until("each of them is logged", || {
+    until("each of them is logged, and each refusal", || {
         let log = server.log();
-        let is_it = |line: &&str| line.contains("audit]") && line.contains("event=delete");
-        log.lines().filter(is_it).count() == 2 * ROOMS.len()
+        let deletions = || log.lines().filter(|line| line.contains("event=delete"));
+        let is_refused = |line: &&str| line.contains(" refused=forbidden ");
+        let refused_count = deletions().filter(is_refused).count();
+        refused_count == ROOMS.len() && deletions().count() == 3 * ROOMS.len()
     });
     let _ = fs::remove_file(path);
 }
