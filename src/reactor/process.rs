@@ -16,6 +16,8 @@ pub struct Process {
     about: About,
     admission: Admission,
     is_draining: AtomicBool,
+    /// Shards that may still send to others what they had when the stop began.
+    unpaused_count: AtomicU16,
     /// Shards that still have something to flush, or may get something.
     undrained_count: AtomicU16,
     store: OnceLock<Arc<Desk>>,
@@ -31,6 +33,7 @@ impl Process {
         Process {
             admission,
             is_draining: AtomicBool::new(false),
+            unpaused_count: AtomicU16::new(about.shard_count),
             undrained_count: AtomicU16::new(about.shard_count),
             store: OnceLock::new(),
             reload_count: AtomicU64::new(0),
@@ -53,6 +56,16 @@ impl Process {
     /// Whether the stop has begun.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Notes that one more shard has seen the stop, and sent the others what it had for them; true if it was the last.
+    pub fn shard_paused(&self) -> bool {
+        self.unpaused_count.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// Whether every shard has sent what it had when the stop began.
+    pub fn is_paused(&self) -> bool {
+        self.unpaused_count.load(Ordering::Acquire) == 0
     }
 
     /// Notes that one more shard has nothing left to do; true if it was the last.

@@ -63,6 +63,9 @@ pub struct Shared {
 enum Stage {
     /// It accepts connections.
     Serving,
+    /// It has seen the stop. What was delivered on one shard is still delivered on all, so nobody is told before every
+    /// shard has sent the others what it had, or the deadline has come.
+    Pausing { until_ms: u64 },
     /// It flushes what is left, until the deadline.
     Draining { until_ms: u64 },
     /// It has nothing left of its own, but passes mail on for the others, until the deadline.
@@ -122,11 +125,15 @@ impl Shard {
         self.wait()?;
         self.now = self.shared.clock.now();
         self.note_events();
-        self.begin_stop();
+        let is_to_drain = self.is_to_drain();
         self.take_mail()?;
         self.engine.common_mut().begin();
         self.engine.turn(self.now);
+        if is_to_drain {
+            self.drain();
+        }
         self.send_mail()?;
+        self.pause();
         self.accept();
         self.look();
         self.notice_drained();
@@ -153,9 +160,9 @@ impl Shard {
             .and_then(|listener| listener.timeout_ms(mono_ms));
         let stop = match self.stage {
             Stage::Serving => None,
-            Stage::Draining { until_ms } | Stage::Drained { until_ms } => {
-                Some(until_ms.saturating_sub(mono_ms))
-            }
+            Stage::Pausing { until_ms }
+            | Stage::Draining { until_ms }
+            | Stage::Drained { until_ms } => Some(until_ms.saturating_sub(mono_ms)),
         };
         let task = self.task.as_ref().map(|_| 0);
         [self.engine.timeout_ms(self.now), listener, stop, task]
@@ -185,13 +192,38 @@ impl Shard {
         }
     }
 
-    fn begin_stop(&mut self) {
+    /// The stop begins here: behind the mail of this turn.
+    fn pause(&mut self) {
         if self.stage == Stage::Serving && self.shared.process.is_draining() {
             self.listener = None;
-            self.engine.drain(self.now);
-            self.stage = Stage::Draining {
+            self.stage = Stage::Pausing {
                 until_ms: self.now.mono_ms.saturating_add(self.shared.drain_ms),
             };
+            self.tell_paused();
+        }
+    }
+
+    fn tell_paused(&self) {
+        if self.shared.process.shard_paused() {
+            // As for the last that is drained.
+            let _ = self.shared.exchange.ring_all();
+        }
+    }
+
+    /// Whether everybody is told in this turn. Asked before mail is taken: then all that there is to be delivered is in it.
+    fn is_to_drain(&self) -> bool {
+        match self.stage {
+            Stage::Pausing { until_ms } => {
+                self.shared.process.is_paused() || self.now.mono_ms >= until_ms
+            }
+            Stage::Serving | Stage::Draining { .. } | Stage::Drained { .. } => false,
+        }
+    }
+
+    fn drain(&mut self) {
+        if let Stage::Pausing { until_ms } = self.stage {
+            self.engine.drain(self.now);
+            self.stage = Stage::Draining { until_ms };
         }
     }
 
@@ -202,7 +234,10 @@ impl Shard {
                 self.stage = Stage::Drained { until_ms };
                 self.tell_drained();
             }
-            Stage::Serving | Stage::Draining { .. } | Stage::Drained { .. } => {}
+            Stage::Serving
+            | Stage::Pausing { .. }
+            | Stage::Draining { .. }
+            | Stage::Drained { .. } => {}
         }
     }
 
@@ -215,7 +250,7 @@ impl Shard {
 
     fn is_over(&self) -> bool {
         match self.stage {
-            Stage::Serving => false,
+            Stage::Serving | Stage::Pausing { .. } => false,
             Stage::Draining { until_ms } => self.now.mono_ms >= until_ms,
             Stage::Drained { until_ms } => {
                 self.shared.process.is_drained() || self.now.mono_ms >= until_ms
@@ -314,10 +349,11 @@ impl Drop for Shard {
         match self.stage {
             Stage::Serving => {
                 self.shared.process.drain();
+                self.tell_paused();
                 self.tell_drained();
                 let _ = self.shared.exchange.ring_all();
             }
-            Stage::Draining { .. } => self.tell_drained(),
+            Stage::Pausing { .. } | Stage::Draining { .. } => self.tell_drained(),
             Stage::Drained { .. } => {}
         }
     }
