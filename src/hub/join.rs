@@ -209,11 +209,8 @@ impl Hub {
             })?;
             match room.key.space {
                 Space::Chat | Space::Raw => {
-                    let is_there = match room.home() {
-                        // Memory may have more, but that is not to be told any more.
-                        Some(home) if home.is_kept => home.has_stored(since.seq),
-                        Some(_) | None => tail.position_after(since.seq).is_some(),
-                    };
+                    let is_stored = room.home().is_some_and(|home| home.has_stored(since.seq));
+                    let is_there = is_stored || tail.position_after(since.seq).is_some();
                     is_there.then_some(()).ok_or("expired")
                 }
                 // An inbox is pushed from where it can be; what is gone is told by a `gap`.

@@ -144,7 +144,6 @@ impl Hub {
             | Mail::Joined { .. }
             | Mail::AskOwner { .. }
             | Mail::Erase { .. }
-            | Mail::Trimmed { .. }
             | Mail::Remove { .. }
             | Mail::Frames { .. }
             | Mail::Reply { .. } => {
@@ -198,7 +197,6 @@ fn may_wait(parked: &Parked, from: u16, mail: &Mail, is_full: bool) -> bool {
         | Mail::Joined { .. }
         | Mail::AskOwner { .. }
         | Mail::Erase { .. }
-        | Mail::Trimmed { .. }
         | Mail::Remove { .. }
         | Mail::Frames { .. }
         | Mail::Reply { .. } => false,

@@ -5,7 +5,6 @@ mod disk;
 mod inboxes;
 mod memory;
 mod opening;
-mod retention;
 mod rooms;
 
 use crate::link::Quality;
