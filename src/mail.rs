@@ -73,7 +73,9 @@ pub struct Sync {
     pub from: u64,
     /// Whether the reader goes on where it was; `None` where it named no position. `Err` has the reason.
     pub recovered: Option<Result<(), &'static str>>,
-    /// The frames between `from` and what the replica has, where it lacks them.
+    /// Whether the shard follows from here on, and whatever it had is not in step.
+    pub is_new: bool,
+    /// The frames between `from` and what the replica has, where it lacks them; for one that is new, up to the head.
     pub backfill: Option<Arc<Batch>>,
     /// Of an inbox: the last `seq_id` that its user has surely had.
     pub confirmed: u64,
@@ -524,6 +526,7 @@ impl Sync {
         epoch: 0,
         head: 0,
         from: 0,
+        is_new: false,
         recovered: None,
         backfill: None,
         confirmed: 0,

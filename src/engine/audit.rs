@@ -25,6 +25,15 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             .try_for_each(|(_, room)| self.audit_readers(room))
     }
 
+    /// Looks at what is left once nobody is connected and no mail is on its way.
+    ///
+    /// # Errors
+    ///
+    /// Says what is left that should not be.
+    pub fn audit_end(&self) -> Result<(), String> {
+        self.hub.audit_end()
+    }
+
     /// Whoever could take it has everything up to where the room's last pass ended.
     fn audit_readers(&self, room: &Room) -> Result<(), String> {
         let is_behind = |member: &&Membership| match member.progress() {

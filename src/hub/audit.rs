@@ -24,6 +24,21 @@ impl Hub {
         self.audit_users()
     }
 
+    /// See [`Engine::audit_end`](crate::engine::Engine::audit_end).
+    pub fn audit_end(&self) -> Result<(), String> {
+        let left = (
+            self.refused_joins.len(),
+            self.parked_bytes,
+            self.claiming.len(),
+        );
+        match left {
+            (0, 0, 0) => Ok(()),
+            left => Err(format!(
+                "refused joins, parked bytes and claims are left: {left:?}"
+            )),
+        }
+    }
+
     fn audit_bytes(&self) -> Result<(), String> {
         let tails = || self.rooms.iter().map(|(_, room)| &room.tail);
         let held: usize = tails().map(Tail::memory).sum();

@@ -5,7 +5,7 @@ use super::{Hub, epoch_text, shared};
 use crate::log::Head;
 use crate::mail::{Denied, Mail, Pass, Since, Sync};
 use crate::proto::{Code, Refusal, Target, event};
-use crate::room::{Connection, Key, Link, Membership, Role, Room, Runs, Space};
+use crate::room::{Connection, Home, Key, Link, Membership, Role, Runs, Space};
 use crate::rules::Access;
 use crate::slots::Slot;
 use std::borrow::Cow;
@@ -33,23 +33,24 @@ impl Hub {
         self.join_count += 1;
         let number = self.join_count;
         let have = self.replica_start(&key);
-        let is_home = self.home_of(key.space, &key.name) == self.place.shard;
         let payer = self.payer.take();
-        if is_home {
-            self.make_place(&key);
-        }
-        if !is_home || self.may_exist(&key, payer) {
-            let room = self.find_or_make_for(&key, payer);
-            let membership = Membership::joining(peer.index, echo, number);
-            self.clients.link(room, membership, &mut self.rooms);
-            if let Some(client) = self.clients.get_mut(peer) {
-                client.room_count += 1;
-            }
-        }
         let pass = Pass {
             may_read: self.may(peer, Access::Read, &key),
             is_moderator: self.is_moderator(peer, &key),
         };
+        if self.home_of(key.space, &key.name) == self.place.shard && self.find(&key).is_none() {
+            // It is not even made for somebody who is refused.
+            if let Err(denied) = self.admit(&key, &user, pass, payer) {
+                self.refuse_join(peer, &key, *denied, id);
+                return;
+            }
+        }
+        let room = self.find_or_make_for(&key, payer);
+        let membership = Membership::joining(peer.index, echo, number);
+        self.clients.link(room, membership, &mut self.rooms);
+        if let Some(client) = self.clients.get_mut(peer) {
+            client.room_count += 1;
+        }
         let from = self.connection(peer);
         let join = Mail::Join {
             room: key.clone(),
@@ -107,14 +108,7 @@ impl Hub {
         };
         if let Err(denied) = self.admit(room, user, pass, payer) {
             let (room, id) = (room.clone(), id.clone());
-            let refused = Mail::Joined {
-                room,
-                to: from.slot,
-                outcome: Err(denied),
-                number,
-                id,
-            };
-            self.post(from.shard, refused);
+            self.refuse_join_home(room, from, denied, number, id);
             return;
         }
         let index = self.find_or_make_for(room, payer);
@@ -124,13 +118,10 @@ impl Hub {
             return;
         }
         self.touch(index);
-        let head = self.rooms.at(index).map_or(0, |room| room.tail.head());
-        if from.shard != self.place.shard
-            && let Some(home) = self.rooms.at_mut(index).and_then(Room::home_mut)
-        {
-            home.subscribe(from.shard, head).member_count += 1;
-        }
         let mut sync = self.sync(index, from.shard, since.filter(|_| pass.may_read), have);
+        if from.shard != self.place.shard {
+            self.follow_from(index, from.shard, &mut sync);
+        }
         if since.is_some() && !pass.may_read {
             sync.recovered = Some(Err("forbidden"));
         }
@@ -147,6 +138,26 @@ impl Hub {
             id: id.clone(),
         };
         self.answer_in_order(index, from.shard, answer);
+    }
+
+    /// At the home: does not let a connection in. Its leave is on its way or will come.
+    pub(super) fn refuse_join_home(
+        &mut self,
+        room: Key,
+        from: Connection,
+        denied: Box<Denied>,
+        number: u64,
+        id: Option<Box<str>>,
+    ) {
+        self.refused_joins.insert((from.shard, number));
+        let refused = Mail::Joined {
+            room,
+            to: from.slot,
+            outcome: Err(denied),
+            number,
+            id,
+        };
+        self.post(from.shard, refused);
     }
 
     /// At the home: whether one more connection of a user is let in.
@@ -188,6 +199,31 @@ impl Hub {
         !is_there && home.presence.len() >= members_max as usize
     }
 
+    /// At the home: one more connection of another shard is in the room, which follows it from now on if it did not.
+    fn follow_from(&mut self, index: u32, shard: u16, sync: &mut Sync) {
+        let Some(room) = self.rooms.at_mut(index) else {
+            return;
+        };
+        let head = room.tail.head();
+        let seq_begin = sync.backfill.as_ref().map(|batch| batch.seq_before);
+        if let Some(home) = room.home_mut() {
+            sync.is_new = home.subscriber(shard).is_none();
+            let subscriber = home.subscribe(shard, seq_begin.unwrap_or(sync.head), head);
+            subscriber.member_count += 1;
+        }
+    }
+
+    /// At the home: what a shard's replica has begun behind when an answer gets there, at most, if it said that it has
+    /// what is behind `have`. It may have said so of frames that are not in step any more.
+    fn begun_behind(home: &Home, shard: u16, have: Option<u64>, head: u64) -> u64 {
+        let mut subscribers = home.subscribers.iter();
+        let subscriber = subscribers.find(|subscriber| subscriber.shard == shard);
+        match (subscriber, have) {
+            (Some(subscriber), Some(have)) => have.max(subscriber.seq_begin).min(head),
+            (None, _) | (_, None) => head,
+        }
+    }
+
     /// At the home: how a connection on a shard follows a log.
     pub(super) fn sync(
         &mut self,
@@ -222,7 +258,9 @@ impl Hub {
             (_, _, Space::Inbox) => confirmed,
             (_, _, Space::Chat | Space::Raw) => head,
         };
-        let until = have.unwrap_or(head);
+        let until = room
+            .home()
+            .map_or(head, |home| Hub::begun_behind(home, shard, have, head));
         let start = tail.position_after(from.max(tail.seq_before()));
         let backfill = match (start, tail.position_after(until)) {
             (Some(start), Some(end)) if shard != self.place.shard && start < end => {
@@ -234,6 +272,7 @@ impl Hub {
             epoch: room.epoch,
             head,
             from,
+            is_new: false,
             recovered,
             backfill,
             confirmed,
@@ -261,8 +300,10 @@ impl Hub {
             .filter(is_joining);
         match outcome {
             Ok((sync, members)) => {
-                if let Some(link) = link {
-                    self.sync_replica(link.room, &sync);
+                // A replica begins whoever is answered: it is that of all who wait here.
+                let replica = room.filter(|_| link.is_some() || sync.is_new);
+                if let Some(replica) = replica {
+                    self.sync_replica(replica, &sync);
                 }
                 if key.space == Space::Chat {
                     self.tell_joined(to, &key.name, &sync, members, id);
@@ -273,7 +314,7 @@ impl Hub {
             }
             Err(denied) => {
                 if let Some(link) = link {
-                    self.drop_membership(to, link);
+                    self.leave(to, link, None, None);
                 }
                 self.refuse_join(to, key, *denied, id);
             }

@@ -82,15 +82,10 @@ impl Hub {
         to: Option<Slot>,
         id: Option<&str>,
     ) {
-        let is_refused = |room: &Room| {
-            let home = room.home().zip(join);
-            home.is_some_and(|(home, number)| home.refused_joins.has(from, number))
-        };
-        let is_member = key.space != Space::Chat || self.is_present(key, user);
-        let index = self.find(key).filter(|_| is_member);
-        let index = index.filter(|index| !self.rooms.at(*index).is_some_and(is_refused));
-        let Some(index) = index else {
+        let is_refused = join.is_some_and(|number| self.refused_joins.remove(&(from, number)));
+        let Some(index) = self.find(key).filter(|_| !is_refused) else {
             // The join before it was refused: it was never counted.
+            debug_assert!(is_refused, "a room with members is in memory");
             if let Some(slot) = to {
                 self.refuse_leave(Connection { shard: from, slot }, key, id);
             }

@@ -176,6 +176,10 @@ pub struct Hub {
     parked_bytes: usize,
     /// Joins that connections of this shard have asked for.
     join_count: u64,
+    /// At the homes: joins that were refused, by shard and number, until their leave comes. Each join is ended by one
+    /// leave, which is sent with the number of the join when the answer has not come or is a refusal: so it is known of
+    /// which it is, and no more of them stand here than are on their way.
+    refused_joins: HashSet<(u16, u64), HashKey>,
     hour: u16,
     /// Makes the second encoding of frames.
     pub deflater: FrameDeflater,
@@ -234,6 +238,7 @@ impl Hub {
             log_bytes: 0,
             parked_bytes: 0,
             join_count: 0,
+            refused_joins: HashSet::with_hasher(hash_key),
             hour: upkeep::FIRST_HOUR,
             deflater: FrameDeflater::default(),
             name: String::new(),

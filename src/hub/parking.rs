@@ -17,6 +17,10 @@ impl Hub {
     /// Sets mail aside for a room whose log is not open yet. Gives back what need not wait.
     pub(super) fn park(&mut self, from: u16, mail: Mail) -> Option<Mail> {
         let room = match &mail {
+            // It is of nobody who waits to be let in.
+            Mail::Leave {
+                join: Some(number), ..
+            } if self.refused_joins.contains(&(from, *number)) => None,
             // It must not overtake a claim that waits there.
             Mail::Gone { name } => self.rooms.find(Space::Inbox, name, self.hash_key),
             mail => mail.home_room().and_then(|key| self.find(key)),
@@ -40,9 +44,6 @@ impl Hub {
         };
         let is_full = is_over || parked.bytes() >= bytes_max;
         if !may_wait(parked, from, &mail, is_full) {
-            if let Mail::Join { from, number, .. } = &mail {
-                parked.refused_joins.note(from.shard, *number);
-            }
             self.turn_away(from, mail);
             return None;
         }
@@ -62,8 +63,7 @@ impl Hub {
     pub(super) fn unpark(&mut self, index: u32) -> Option<Parked> {
         let home = self.rooms.at_mut(index).and_then(Room::home_mut)?;
         match std::mem::replace(&mut home.opening, Opening::Open) {
-            Opening::Asked(mut parked) => {
-                home.refused_joins = std::mem::take(&mut parked.refused_joins);
+            Opening::Asked(parked) => {
                 self.parked_bytes -= parked.bytes();
                 Some(parked)
             }
@@ -107,14 +107,8 @@ impl Hub {
                 id,
                 ..
             } => {
-                let refused = Mail::Joined {
-                    room,
-                    to: from.slot,
-                    outcome: Err(Denied::new(Code::Overloaded, FULL)),
-                    number,
-                    id,
-                };
-                self.post(from.shard, refused);
+                let denied = Denied::new(Code::Overloaded, FULL);
+                self.refuse_join_home(room, from, denied, number, id);
             }
             Mail::Publish {
                 room, from, letter, ..
@@ -174,15 +168,12 @@ impl Hub {
 /// Whether mail may wait behind what is parked, which is full or not.
 fn may_wait(parked: &Parked, from: u16, mail: &Mail, is_full: bool) -> bool {
     match mail {
-        // So that a leave tells by its number whether its join was refused.
-        Mail::Join { .. } => !is_full && parked.refused_joins.is_empty(),
-        // There is one for each join that waits, at most; any other is of somebody who is in the room no more.
-        Mail::Leave { join, .. } => {
-            join.is_some_and(|number| !parked.refused_joins.has(from, number))
-        }
+        // There is one for each join that waits, at most.
+        Mail::Leave { join, .. } => join.is_some(),
         Mail::Signal { .. } => !is_full && parked.bytes() + mail.bytes() <= PASSING_BYTES_MAX,
         Mail::Gone { .. } => !has_gone(parked, from),
-        Mail::Publish { .. }
+        Mail::Join { .. }
+        | Mail::Publish { .. }
         | Mail::Copy { .. }
         | Mail::Relay { .. }
         | Mail::History { .. }

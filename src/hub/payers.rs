@@ -95,11 +95,6 @@ impl Hub {
             .map(network_of);
     }
 
-    /// Whether a room is here, or may be made.
-    pub(super) fn may_exist(&self, key: &Key, payer: Option<IpAddr>) -> bool {
-        self.one_too_many(key, payer).is_none()
-    }
-
     /// Why a room that is not here may not be made.
     pub(super) fn one_too_many(&self, key: &Key, payer: Option<IpAddr>) -> Option<TooMany> {
         let bound = self.share(self.limits.rooms_per_address_max);

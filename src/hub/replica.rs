@@ -147,6 +147,9 @@ impl Hub {
     }
 
     /// At a replica: brings it in step with the home's first answer, or adds the older frames of a later one.
+    ///
+    /// Who waits to be let in keeps a replica in memory that its home has ended, as nobody else is left: what it has is
+    /// not in step any more then, and it begins anew. Nobody reads it, as the home has let nobody in meanwhile.
     pub(super) fn sync_replica(&mut self, index: u32, sync: &Sync) {
         let Some(room) = self.rooms.at_mut(index) else {
             return;
@@ -154,7 +157,7 @@ impl Hub {
         let before = room.tail.memory();
         match &mut room.role {
             Role::Home(_) => return,
-            Role::Replica { synced: true } => {
+            Role::Replica { synced: true } if !sync.is_new => {
                 if let Some(batch) = &sync.backfill {
                     room.tail.prepend(&batch.until(room.tail.seq_before()));
                 }
@@ -188,7 +191,7 @@ impl Hub {
         let shards = self.users.at(user).map_or(0, |user| user.shards);
         if let Some(home) = room.home_mut() {
             for shard in (0..64).filter(|shard| shards & (1 << shard) != 0) {
-                home.subscribe(shard, head);
+                home.subscribe(shard, seq, head);
             }
         }
         self.link_inbox(index, user, seq);
@@ -200,11 +203,11 @@ impl Hub {
         let Some(room) = index.and_then(|index| self.rooms.at_mut(index)) else {
             return;
         };
-        let head = room.tail.head();
+        let (seq, head) = (room.tail.seq(), room.tail.head());
         if let Some(home) = room.home_mut()
             && matches!(home.opening, Opening::Open)
         {
-            home.subscribe(shard, head);
+            home.subscribe(shard, seq, head);
         }
     }
 

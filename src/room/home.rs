@@ -1,6 +1,6 @@
 //! What only a room's home shard knows: who is there, on every shard, and which shards follow.
 
-use super::{Parked, RefusedJoins, SlowMode};
+use super::{Parked, SlowMode};
 use crate::hashing::HashKey;
 use crate::limits::CREDIT_BYTES;
 use crate::log::{Head, Opened};
@@ -23,6 +23,8 @@ pub enum Opening {
 pub struct Subscriber {
     /// The shard.
     pub shard: u16,
+    /// The `seq_id` behind which its replica began.
+    pub seq_begin: u64,
     /// The position up to which frames were sent to it.
     pub cursor: u64,
     /// Bytes sent that it has not yet taken.
@@ -80,8 +82,6 @@ pub struct Pending {
 pub struct Home {
     /// See [`Opening`].
     pub opening: Opening,
-    /// See [`RefusedJoins`].
-    pub refused_joins: RefusedJoins,
     /// Connections in the room by user.
     pub presence: HashMap<u32, u32, HashKey>,
     /// Users that have gone, but whose `leave` was not told yet; oldest first.
@@ -117,7 +117,6 @@ impl Home {
     pub fn new(opening: Opening, is_kept: bool, hash_key: HashKey) -> Home {
         Home {
             opening,
-            refused_joins: RefusedJoins::default(),
             presence: HashMap::with_hasher(hash_key),
             leaving: VecDeque::new(),
             subscribers: Vec::new(),
@@ -142,8 +141,9 @@ impl Home {
             .find(|subscriber| subscriber.shard == shard)
     }
 
-    /// The subscriber of a shard, which follows from `head` on if it is new.
-    pub fn subscribe(&mut self, shard: u16, head: u64) -> &mut Subscriber {
+    /// The subscriber of a shard. One that is new has what is behind message `seq_begin`, and follows from the position
+    /// `head` on.
+    pub fn subscribe(&mut self, shard: u16, seq_begin: u64, head: u64) -> &mut Subscriber {
         let place = self
             .subscribers
             .iter()
@@ -151,6 +151,7 @@ impl Home {
         let place = place.unwrap_or_else(|| {
             self.subscribers.push(Subscriber {
                 shard,
+                seq_begin,
                 cursor: head,
                 owed_bytes: 0,
                 member_count: 0,

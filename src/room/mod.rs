@@ -15,7 +15,7 @@ mod tail;
 pub use batch::{Batch, BatchFrame};
 pub use home::{Home, Opening, Pending, Step, Subscriber};
 pub use member::{Link, Membership, Progress};
-pub use parked::{Parked, RefusedJoins};
+pub use parked::Parked;
 pub use segment::{Encoding, Frame, Kind};
 pub use slow::SlowMode;
 pub use tail::{Cut, Runs, Tail};

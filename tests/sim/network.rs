@@ -491,6 +491,15 @@ impl Network {
         }
     }
 
+    /// What is left once all connections have ended.
+    pub fn audit_end(&self) -> Result<(), String> {
+        let mut shards = self.shards.iter().enumerate();
+        shards.try_for_each(|(number, shard)| {
+            let end = shard.engine.audit_end();
+            end.map_err(|fault| format!("shard {number}: {fault}"))
+        })
+    }
+
     fn audit(&self, shard: usize) -> Result<(), String> {
         let engine = &self.shards[shard].engine;
         if engine.counters().bugs_total > 0 {

@@ -11,6 +11,7 @@ use roomcast::counters::Counters;
 use roomcast::engine::Settings;
 use roomcast::http::Endpoints;
 use roomcast::limits::Limits;
+use roomcast::rules::{RoomRule, RoomRules};
 use roomcast::ws::Opcode;
 use std::sync::Arc;
 
@@ -56,6 +57,15 @@ impl Stage {
             ..settings(Limits::default())
         };
         Stage::with_settings(shard_count, settings, Faults::default(), 1)
+    }
+
+    /// The same where rooms have rules.
+    pub fn with_rules(shard_count: u16, rule: RoomRule, faults: Faults, seed: u64) -> Stage {
+        let settings = Settings {
+            room_rules: Arc::new(RoomRules::new(vec![rule])),
+            ..settings(Limits::default())
+        };
+        Stage::with_settings(shard_count, settings, faults, seed)
     }
 
     fn with_settings(shard_count: u16, settings: Settings, faults: Faults, seed: u64) -> Stage {

@@ -26,10 +26,8 @@ const REST_STEPS_MAX: usize = 30_000;
 const REST_MS: u64 = STORE_RETRY_MS as u64 + 100;
 /// A world in which for so long only pings were heard is at rest, in milliseconds.
 const QUIET_MS: u64 = 3_000;
-/// Added to a seed it decides who is kept out of rooms: nobody where a run once failed, so that it is still that run.
+/// Added to a seed it decides who is kept out of rooms.
 const GUARDED: u64 = 7 << 32;
-/// Only with this variable is anybody kept out of rooms: of such runs, about one in a thousand still fails.
-const GUARD: &str = "ROOMCAST_SIM_GUARD";
 const DAY_MS: u64 = 24 * 3_600_000;
 
 /// See the [module](self).
@@ -55,9 +53,7 @@ impl World {
     pub fn plan(seed: u64, less: &Less) -> (Plan, Rng) {
         let mut rng = Rng::new(seed);
         let mut plan = Plan::new(&mut rng);
-        if std::env::var_os(GUARD).is_some() {
-            plan.guard(&mut Rng::new(seed ^ GUARDED));
-        }
+        plan.guard(&mut Rng::new(seed ^ GUARDED));
         if seed.is_multiple_of(4) {
             // Drawn apart, so that seeds that failed before there were small slices are still the same.
             plan = plan.in_small_slices(&mut Rng::new(!seed));
@@ -371,6 +367,7 @@ impl World {
                 "{peers} peers are left, {admitted} of them admitted"
             ));
         }
+        self.net.audit_end()?;
         let sum = |net: &Network| {
             let counters = net.counters();
             counters.fold((0, 0, 0), |(rooms, users, bytes), counters| {

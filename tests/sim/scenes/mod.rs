@@ -5,6 +5,7 @@ mod disk;
 mod inboxes;
 mod memory;
 mod opening;
+mod refused;
 mod rooms;
 
 use crate::link::Quality;
