@@ -387,6 +387,13 @@ pub enum Mail {
         /// The message.
         seq: u64,
     },
+    /// To a shard with members: messages up to this one are kept nowhere any more.
+    Trimmed {
+        /// The room.
+        room: Key,
+        /// See above.
+        seq: u64,
+    },
     /// To a shard with members: a user is taken out of the room.
     Remove {
         /// The room.
@@ -481,6 +488,7 @@ impl Mail {
             | Mail::AskOwner { .. }
             | Mail::Owner { .. }
             | Mail::Erase { .. }
+            | Mail::Trimmed { .. }
             | Mail::Confirm { .. }
             | Mail::Took { .. } => 0,
         };
@@ -511,6 +519,7 @@ impl Mail {
             | Mail::Remove { .. }
             | Mail::AskOwner { .. }
             | Mail::Erase { .. }
+            | Mail::Trimmed { .. }
             | Mail::Reply { .. } => None,
         }
     }

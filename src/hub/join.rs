@@ -5,7 +5,7 @@ use super::{Hub, epoch_text, shared};
 use crate::log::Head;
 use crate::mail::{Denied, Mail, Pass, Since, Sync};
 use crate::proto::{Code, Refusal, Target, event};
-use crate::room::{Connection, Home, Key, Link, Membership, Role, Runs, Space};
+use crate::room::{Connection, Home, Key, Link, Membership, Role, Room, Runs, Space};
 use crate::rules::Access;
 use crate::slots::Slot;
 use std::borrow::Cow;
@@ -245,8 +245,11 @@ impl Hub {
             })?;
             match room.key.space {
                 Space::Chat | Space::Raw => {
-                    let is_stored = room.home().is_some_and(|home| home.has_stored(since.seq));
-                    let is_there = is_stored || tail.position_after(since.seq).is_some();
+                    let is_there = match room.home() {
+                        // Memory may have more, but that is not to be told any more.
+                        Some(home) if home.is_kept => home.has_stored(since.seq),
+                        Some(_) | None => tail.position_after(since.seq).is_some(),
+                    };
                     is_there.then_some(()).ok_or("expired")
                 }
                 // An inbox is pushed from where it can be; what is gone is told by a `gap`.
@@ -304,6 +307,7 @@ impl Hub {
                 let replica = room.filter(|_| link.is_some() || sync.is_new);
                 if let Some(replica) = replica {
                     self.sync_replica(replica, &sync);
+                    self.catch_up(replica, sync.head);
                 }
                 if key.space == Space::Chat {
                     self.tell_joined(to, &key.name, &sync, members, id);
@@ -318,6 +322,14 @@ impl Hub {
                 }
                 self.refuse_join(to, key, *denied, id);
             }
+        }
+    }
+
+    /// At a replica: an answer comes behind all frames up to its head, but for those that the home had to drop.
+    fn catch_up(&mut self, index: u32, head: u64) {
+        let is_replica = |room: &Room| room.home().is_none();
+        if self.rooms.at(index).is_some_and(is_replica) {
+            self.skip_to(index, head);
         }
     }
 

@@ -138,6 +138,7 @@ impl Hub {
             | Mail::Joined { .. }
             | Mail::AskOwner { .. }
             | Mail::Erase { .. }
+            | Mail::Trimmed { .. }
             | Mail::Remove { .. }
             | Mail::Frames { .. }
             | Mail::Reply { .. } => {
@@ -188,6 +189,7 @@ fn may_wait(parked: &Parked, from: u16, mail: &Mail, is_full: bool) -> bool {
         | Mail::Joined { .. }
         | Mail::AskOwner { .. }
         | Mail::Erase { .. }
+        | Mail::Trimmed { .. }
         | Mail::Remove { .. }
         | Mail::Frames { .. }
         | Mail::Reply { .. } => false,

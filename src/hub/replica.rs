@@ -107,22 +107,29 @@ impl Hub {
         let Some(index) = self.replica_for(key, epoch, batch.seq_before) else {
             return;
         };
-        if let Some(room) = self.rooms.at_mut(index)
-            && room.tail.seq() != batch.seq_before
-        {
-            // The home had to drop frames before this shard had them.
-            let head = room.tail.head();
-            let left_behind = room.lose(head + 1);
-            self.log_bytes -= room.tail.memory();
-            room.tail.reset(batch.seq_before);
-            if left_behind {
-                self.left_behind(index);
-            }
-        }
+        self.skip_to(index, batch.seq_before);
         for (bytes, frame) in batch.iter() {
             self.append_bytes(index, bytes, frame.kind, frame.author);
         }
         self.mark_dirty(index);
+    }
+
+    /// At a replica: what comes next is behind message `seq`. Where it is not there, the home had to drop frames before
+    /// this shard had them.
+    pub(super) fn skip_to(&mut self, index: u32, seq: u64) {
+        let Some(room) = self.rooms.at_mut(index) else {
+            return;
+        };
+        if room.tail.seq() == seq {
+            return;
+        }
+        let head = room.tail.head();
+        let left_behind = room.lose(head + 1);
+        self.log_bytes -= room.tail.memory();
+        room.tail.reset(seq);
+        if left_behind {
+            self.left_behind(index);
+        }
     }
 
     /// The replica that frames are for, if it is in step. That of an inbox comes to life with its first frames.

@@ -9,7 +9,7 @@ use crate::limits::{
     CHUNK_BYTES, CHUNK_COUNT_MAX, STORE_RETRY_MS, STORE_STALL_MS, UNCOMMITTED_BYTES_MAX,
 };
 use crate::log::{Found, LogPort, Purpose, Read, Request, Span, Stretch, TableError};
-use crate::mail::Reserve;
+use crate::mail::{Mail, Reserve};
 use crate::proto::{Code, Refusal, event};
 use crate::room::{Connection, Key, Link, Membership, Progress, Room};
 use crate::slots::Slot;
@@ -144,11 +144,27 @@ impl Hub {
         }
     }
 
-    /// The log service keeps only what is behind message `seq`.
+    /// The log service keeps only what is behind message `seq`. Nor do the tails, here and on the other shards.
     pub(super) fn trimmed(&mut self, log: Slot, seq: u64) {
-        let home = self.rooms.get_mut(log).and_then(|room| room.home_mut());
-        if let Some(home) = home {
-            home.trimmed = home.trimmed.max(seq);
+        let Some(room) = self.rooms.get_mut(log) else {
+            return;
+        };
+        let key = room.key.clone();
+        let Some(home) = room.home_mut() else { return };
+        home.trimmed = home.trimmed.max(seq);
+        let shards: Vec<u16> = home.subscribers.iter().map(|one| one.shard).collect();
+        for shard in shards {
+            let room = key.clone();
+            self.post(shard, Mail::Trimmed { room, seq });
+        }
+        self.let_go(log.index, seq);
+    }
+
+    /// Messages of a room up to `seq` are kept nowhere any more.
+    pub(super) fn let_go(&mut self, index: u32, seq: u64) {
+        if let Some(room) = self.rooms.at_mut(index) {
+            room.expired = room.expired.max(seq);
+            self.trim(index);
         }
     }
 

@@ -137,6 +137,8 @@ pub struct Room {
     pub fan: Fan,
     /// Every member that is awake is past this position.
     pub released: u64,
+    /// Messages up to this one are kept nowhere any more: memory is to let go of them.
+    pub expired: u64,
     /// Bytes of passing frames since the last pass began.
     pub passing_bytes: usize,
     /// The tick for which its timer is armed; 0 if none.
@@ -159,6 +161,7 @@ impl Room {
             role,
             rule: None,
             fan: Fan::Idle,
+            expired: 0,
             passing_bytes: 0,
             armed: 0,
             touched: 0,
@@ -181,12 +184,16 @@ impl Room {
         }
     }
 
-    /// Drops old segments over the bound, `now`. One that a reader is still behind on is kept for a moment.
+    /// Drops old segments over the bound, and those that are expired, `now`. One that a reader is still behind on is kept
+    /// for a moment.
     pub fn trim(&mut self, tail_bytes_max: usize, now: Tick) -> Trimmed {
         let mut trimmed = Trimmed::default();
         self.compact();
-        while self.tail.is_over(tail_bytes_max, self.released) {
-            if self.tail.is_recent(tail_bytes_max, now) && self.is_needed(self.tail.first_end()) {
+        while self.tail.is_over(tail_bytes_max, self.released)
+            || self.tail.is_expired(self.expired, self.released)
+        {
+            let is_recent = self.tail.is_recent(tail_bytes_max, now, self.touched);
+            if is_recent && self.is_needed(self.tail.first_end()) {
                 trimmed.is_held = true;
                 break;
             }
@@ -373,6 +380,38 @@ mod tests {
         let trimmed = room.trim(TAIL_BYTES_MAX, later);
         assert!(trimmed.left_behind && !trimmed.is_held);
         assert_eq!(room.tail.head() - room.tail.start(), TAIL_BYTES_MAX as u64);
+    }
+
+    #[test]
+    fn what_has_expired_goes_and_a_reader_that_is_behind_has_a_moment() {
+        // The last segment is the one that is not sealed.
+        for (expired, left) in [(0, 4), (1, 3), (3, 1), (4, 0), (9, 0)] {
+            let mut room = room(3);
+            room.touched = 100;
+            room.expired = expired;
+            let bytes = left * SEGMENT_BYTES as u64;
+            let trimmed = room.trim(usize::MAX, 100);
+            assert_eq!((trimmed.is_held, trimmed.left_behind), (expired > 0, false));
+            let trimmed = room.trim(usize::MAX, 100 + ticks(BURST_MS));
+            assert_eq!((trimmed.is_held, trimmed.left_behind), (false, expired > 0));
+            assert_eq!(room.tail.head() - room.tail.start(), bytes, "{expired}");
+            assert_eq!(room.tail.seq(), 4);
+        }
+        // What only passes is not of the message before it.
+        let mut passing = room(0);
+        passing.members.clear();
+        passing.tail.reset(1);
+        passing
+            .tail
+            .append(b"psst", None, Kind::Passing, Connection::NONE);
+        (passing.released, passing.expired) = (passing.tail.head(), 1);
+        passing.trim(usize::MAX, 200);
+        assert!(!passing.tail.is_empty());
+        let mut room = room(3);
+        (room.released, room.expired) = (room.tail.start(), 9);
+        room.members.clear();
+        room.trim(usize::MAX, 200);
+        assert_eq!(room.tail.seq_before(), 0, "the pass is not through yet");
     }
 
     #[test]

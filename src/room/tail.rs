@@ -227,12 +227,24 @@ impl Tail {
             && self.numbered_bytes - first.numbered_bytes() >= tail_bytes_max
     }
 
+    /// Whether the oldest segment can go because it has messages up to `seq`, and none behind it; every awake reader is
+    /// past it. What only passes may stand behind the last message, and stays.
+    pub fn is_expired(&self, seq: u64, released: u64) -> bool {
+        let Some(first) = self.segments.front() else {
+            return false;
+        };
+        first.seq_before() < seq && first.seq() <= seq && first.end() <= released
+    }
+
     /// Whether the oldest segment may be kept a moment longer for readers that are behind: it was sealed less than
-    /// [`BURST_MS`] before `now`, and a burst has room.
-    pub fn is_recent(&self, tail_bytes_max: usize, now: Tick) -> bool {
+    /// [`BURST_MS`] before `now`, or if it never was, `touched` last, and a burst has room.
+    pub fn is_recent(&self, tail_bytes_max: usize, now: Tick, touched: Tick) -> bool {
         let burst_bytes_max = tail_bytes_max.saturating_mul(BURST_TAIL_COUNT_MAX);
-        let sealed = self.segments.front().map_or(0, Segment::sealed);
-        self.numbered_bytes < burst_bytes_max && now < sealed.saturating_add(ticks(BURST_MS))
+        let since = match self.segments.len() {
+            0 | 1 => touched,
+            _ => self.segments.front().map_or(0, Segment::sealed),
+        };
+        self.numbered_bytes < burst_bytes_max && now < since.saturating_add(ticks(BURST_MS))
     }
 
     /// The newest sealed segment was sealed at `now`.

@@ -10,6 +10,7 @@ use roomcast::limits::STORE_RETRY_MS;
 use roomcast::log::{
     Answers, Found, LogPort, LogService, MemoryLog, Read, Request, Submission, Submitted, look_up,
 };
+use roomcast::room::{Key, Space};
 use roomcast::sanctions::Sanction;
 use roomcast::store::{Desk, StorePort};
 use std::cell::Cell;
@@ -278,6 +279,15 @@ impl Disk {
             self.desk
                 .answer(self.service.trimmed(&key, seq).into_iter().collect());
         }
+    }
+
+    /// Drops the messages of a room up to `end`, as its retention may have it. Nothing is under way.
+    pub fn trim_room(&mut self, room: &str, end: u64) {
+        let (space, name) = (Space::Chat, room.into());
+        let key = Key { space, name };
+        self.table().trim_log(&key, end);
+        self.desk
+            .answer(self.service.trimmed(&key, end).into_iter().collect());
     }
 
     fn retry(&mut self, now_ms: u64) -> bool {

@@ -157,9 +157,14 @@ impl SimTable {
         let log = self.durable.logs.get(&key)?;
         let count = 1 + self.rng.below(log.entries.len());
         let end = log.trimmed + count as u64;
-        self.durable.trim(&key, end);
-        self.live.trim(&key, end);
+        self.trim_log(&key, end);
         Some((key, end))
+    }
+
+    /// Drops the messages of a log up to `end`.
+    pub fn trim_log(&mut self, key: &Key, end: u64) {
+        self.durable.trim(key, end);
+        self.live.trim(key, end);
     }
 
     /// The process ends at this point.

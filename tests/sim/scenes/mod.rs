@@ -6,6 +6,7 @@ mod inboxes;
 mod memory;
 mod opening;
 mod refused;
+mod retention;
 mod rooms;
 
 use crate::link::Quality;
