@@ -3,7 +3,7 @@
 use super::clients::member;
 use super::{Hub, Identity};
 use crate::limits::{PARKED_BYTES_MAX, PARKED_BYTES_PER_LOG_MAX};
-use crate::room::{Encoding, Home, Link, Membership, Progress, Room, Space, Tail};
+use crate::room::{Encoding, Home, Link, Membership, Parked, Progress, Room, Space, Tail};
 use crate::users::NOBODY;
 
 impl Hub {
@@ -49,7 +49,8 @@ impl Hub {
             ));
         }
         let homes = || self.rooms.iter().filter_map(|(_, room)| room.home());
-        let parked: usize = homes().map(Home::parked_bytes).sum();
+        let claims: usize = self.claiming.values().map(Parked::bytes).sum();
+        let parked = claims + homes().map(Home::parked_bytes).sum::<usize>();
         if parked != self.parked_bytes {
             return Err(format!(
                 "{parked} bytes wait for logs, {} are counted",

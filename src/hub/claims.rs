@@ -67,8 +67,8 @@ impl Hub {
             return;
         };
         let name = name.clone();
-        if let Some(waiting) = self.waiting_claims(&name) {
-            waiting.push((from.shard, mail));
+        if let Some(user) = self.claiming_user(&name) {
+            self.park_claim(user, from.shard, mail);
             return;
         }
         let brought = std::mem::replace(proof, Proof::Nothing);
@@ -85,16 +85,16 @@ impl Hub {
             }
             Ok(Grant::Awaited(user, granted)) => {
                 *proof = granted;
-                self.claiming.insert(user, vec![(from.shard, mail)]);
+                self.await_claim(user, from.shard, mail);
             }
             Err(code) => self.refuse_claim(mail, code),
         }
     }
 
-    /// The mail that waits until a claim of this name is kept, if there is such a claim.
-    fn waiting_claims(&mut self, name: &str) -> Option<&mut Vec<(u16, Mail)>> {
+    /// The user of this name, if a claim of it is being kept: mail about it waits until that is done.
+    fn claiming_user(&self, name: &str) -> Option<u32> {
         let user = self.users.find(name, self.hash_key)?;
-        self.claiming.get_mut(&user)
+        self.claiming.contains_key(&user).then_some(user)
     }
 
     /// Tells a connection that it has its name, and how it follows the inbox.
@@ -180,7 +180,8 @@ impl Hub {
                 Ok(Grant::Given(user, proof))
             }
             Claim::Mentioned => {
-                if let Err(code) = self.charge_name(user, &proof, address) {
+                let may = self.may_await_claim();
+                if let Err(code) = may.and_then(|()| self.charge_name(user, &proof, address)) {
                     self.users.sweep(user, self.hash_key);
                     return Err(code);
                 }
@@ -271,7 +272,7 @@ impl Hub {
         let Some(user) = self.users.find(name, self.hash_key) else {
             return;
         };
-        let waiting = self.claiming.remove(&user).unwrap_or_default();
+        let waiting = self.unpark_claims(user);
         if outcome != Outcome::Refused {
             if let (false, Some(entry)) = (is_new, self.users.at_mut(user)) {
                 entry.secret = NO_SECRET;
@@ -300,9 +301,9 @@ impl Hub {
 
     /// At the user's home: a shard has no connection of it any more.
     pub(super) fn gone(&mut self, from: u16, name: &Arc<str>) {
-        if let Some(waiting) = self.waiting_claims(name) {
+        if let Some(user) = self.claiming_user(name) {
             let name = Arc::clone(name);
-            waiting.push((from, Mail::Gone { name }));
+            self.park_claim(user, from, Mail::Gone { name });
             return;
         }
         let Some(user) = self.users.find(name, self.hash_key) else {

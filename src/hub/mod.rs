@@ -80,7 +80,7 @@ use crate::limits::{Limits, RETURN_MS_END, RETURN_MS_MIN};
 use crate::log::{LogPort, Read, Request, Submission};
 use crate::mail::{Mail, Reserve};
 use crate::rights::Rights;
-use crate::room::{Connection, Fan, Key, Link, Role, Room, Rooms, Space};
+use crate::room::{Connection, Fan, Key, Link, Parked, Role, Room, Rooms, Space};
 use crate::rules::RoomRules;
 use crate::sanctions::Sanctions;
 use crate::slots::Slot;
@@ -157,7 +157,7 @@ pub struct Hub {
     /// Connections whose reading failed, and when they may ask again.
     late_reads: VecDeque<(Tick, Slot)>,
     /// Claims that the log service is keeping, by user, with the mail that waits for that.
-    claiming: HashMap<u32, Vec<(u16, Mail)>, HashKey>,
+    claiming: HashMap<u32, Parked, HashKey>,
     /// Users whose inbox was empty, as far as is known, when a message for it was refused that may be kept after all.
     doubted: HashSet<u32, HashKey>,
     /// Homes whose replicas may be behind.

@@ -1,4 +1,5 @@
-//! Mail for a log of which the log service has yet to say where it stands: it waits, within bounds.
+//! Mail for a log of which the log service has yet to say where it stands, or about a user whose first claim it is still
+//! keeping: it waits, within bounds.
 //!
 //! A disk that stands still keeps a log closed for as long as it does, and what comes from another shard has left its
 //! FIFO by then. So what finds too much waiting is refused, where it may be sent again, or dropped, where it passes or
@@ -69,6 +70,41 @@ impl Hub {
             }
             Opening::Open => None,
         }
+    }
+
+    /// The first claim of a user, which the log service is keeping.
+    pub(super) fn await_claim(&mut self, user: u32, from: u16, mail: Mail) {
+        self.parked_bytes += mail.bytes();
+        self.claiming.entry(user).or_default().push(from, mail);
+    }
+
+    /// Whether one more user may have a claim kept.
+    pub(super) fn may_await_claim(&mut self) -> Result<(), Code> {
+        if self.durable && self.parked_bytes >= PARKED_BYTES_MAX {
+            self.counters.parked_full_total += 1;
+            return Err(Code::Overloaded);
+        }
+        Ok(())
+    }
+
+    /// Sets mail about a user aside whose first claim is being kept.
+    pub(super) fn park_claim(&mut self, user: u32, from: u16, mail: Mail) {
+        let parked = self.claiming.entry(user).or_default();
+        let is_full =
+            self.parked_bytes >= PARKED_BYTES_MAX || parked.bytes() >= PARKED_BYTES_PER_LOG_MAX;
+        if may_wait(parked, from, &mail, is_full) {
+            self.parked_bytes += mail.bytes();
+            parked.push(from, mail);
+        } else {
+            self.turn_away(from, mail);
+        }
+    }
+
+    /// Takes the mail about a user that waits for the first claim.
+    pub(super) fn unpark_claims(&mut self, user: u32) -> Vec<(u16, Mail)> {
+        let parked = self.claiming.remove(&user).unwrap_or_default();
+        self.parked_bytes -= parked.bytes();
+        parked.into_mail()
     }
 
     fn parked_mut(&mut self, index: u32) -> Option<&mut Parked> {
@@ -203,4 +239,109 @@ fn has_gone(parked: &Parked, shard: u16) -> bool {
         .map(|(_, mail)| mail)
         .find(|mail| matches!(mail, Mail::Gone { .. }) || matches!(mail, Mail::Claim { .. }));
     last.is_some_and(|mail| matches!(mail, Mail::Gone { .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Place;
+    use super::*;
+    use crate::hashing::HashKey;
+    use crate::limits::Limits;
+    use crate::log::{Answers, LogPort, Submission};
+    use crate::mail::Proof;
+    use crate::rules::RoomRules;
+    use crate::slots::Slot;
+    use std::sync::Arc;
+
+    /// A disk that stands still.
+    struct StandingStill;
+
+    impl LogPort for StandingStill {
+        fn submit(&mut self, _: Submission, _: u64) {}
+
+        fn take(&mut self) -> Option<Answers> {
+            None
+        }
+
+        fn memory(&self) -> usize {
+            0
+        }
+
+        fn is_durable(&self) -> bool {
+            true
+        }
+    }
+
+    /// The first of two shards, and names that are at home there.
+    fn hub() -> (Hub, impl Iterator<Item = Arc<str>>) {
+        let place = Place { shard: 0, count: 2 };
+        let limits = Limits {
+            names_per_address_max: u32::MAX,
+            ..Limits::default()
+        };
+        let (rules, key) = (Arc::new(RoomRules::default()), HashKey::new((1, 2)));
+        let names = (0..).map(|number| Arc::from(format!("user-{number}").as_str()));
+        let is_here =
+            move |name: &Arc<str>| HashKey::shard(Key::hash(Space::Inbox, name, key), 2) == 0;
+        let hub = Hub::new(place, limits, rules, &StandingStill, key, [0; 32]);
+        (hub, names.filter(is_here))
+    }
+
+    /// What the other shard is answered to a claim.
+    fn claim(hub: &mut Hub, name: &Arc<str>) -> Option<Code> {
+        let slot = Slot {
+            index: 0,
+            generation: 0,
+        };
+        let claim = Mail::Claim {
+            name: Arc::clone(name),
+            from: Connection { shard: 1, slot },
+            proof: Proof::Nothing,
+            address: None,
+            since: None,
+            have: None,
+            id: None,
+        };
+        hub.take(1, claim);
+        hub.outgoing(1).into_iter().find_map(|mail| match mail {
+            Mail::Claimed { outcome, .. } => outcome.err(),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn what_waits_for_the_claim_of_a_name_is_bounded() {
+        let (mut hub, mut names) = hub();
+        let (ann, bob) = (names.next().unwrap(), names.next().unwrap());
+        let count = PARKED_BYTES_PER_LOG_MAX.div_ceil(size_of::<Mail>());
+        for _ in 0..count {
+            assert_eq!(claim(&mut hub, &ann), None);
+        }
+        assert_eq!(claim(&mut hub, &ann), Some(Code::Overloaded));
+        assert_eq!(hub.counters.parked_full_total, 1);
+        assert_eq!(claim(&mut hub, &bob), None, "each name has a bound");
+        // That nobody is left waits as well, but once.
+        let bytes = hub.parked_bytes;
+        for _ in 0..3 {
+            let name = Arc::clone(&ann);
+            hub.take(1, Mail::Gone { name });
+            assert_eq!(hub.parked_bytes, bytes + size_of::<Mail>());
+        }
+        hub.audit().unwrap();
+        assert_eq!(hub.unpark_claims(0).len(), count + 1);
+        assert_eq!(hub.parked_bytes, size_of::<Mail>());
+    }
+
+    #[test]
+    fn claims_are_refused_while_too_much_waits_in_all() {
+        let (mut hub, mut names) = hub();
+        hub.parked_bytes = PARKED_BYTES_MAX - 1;
+        assert_eq!(claim(&mut hub, &names.next().unwrap()), None);
+        hub.parked_bytes = PARKED_BYTES_MAX;
+        for name in names.take(3) {
+            assert_eq!(claim(&mut hub, &name), Some(Code::Overloaded));
+        }
+        assert_eq!(hub.counters.parked_full_total, 3);
+        assert_eq!(hub.claims.len(), 1, "who was refused has no name");
+    }
 }
