@@ -2,6 +2,7 @@
 
 use super::cuts::{Event, events};
 use arbitrary::{Arbitrary, Unstructured};
+use roomcast::limits::RETRY_AFTER_MS;
 use roomcast::proto::event::{self, Recovery, SystemEvent};
 use roomcast::proto::{Code, Command, Commands, Refusal, Target};
 use roomcast::ws::close::{self, CloseCode};
@@ -321,7 +322,8 @@ fn expected_event(kind: u8, fields: &Fields<'_>, out: &mut Vec<u8>) -> Value {
             event::Error::from(&refusal).encode(out);
             json!({ "type": "error", "code": code.as_str(), "message": content,
                 "request": other, "id": id, "room_id": room_id, "to": to,
-                "retryable": code.retryable() })
+                "retryable": code.retryable(),
+                "retry_after_ms": code.retryable().then_some(RETRY_AFTER_MS) })
         }
         _ => {
             let retry_after_ms = (count % 2 == 0).then_some(number);
