@@ -4,6 +4,9 @@
 //! high-water mark (`folder`). Numbering, deduplication, batching and recovery are the log service's; what is here
 //! moves its calls to SQLite and its answers back.
 //!
+//! A start brings the whole write-ahead log into the database and empties it, so that nothing is built on pages whose sync
+//! failed before. Where another program reads the database that can't be, and a commit syncs the log instead.
+//!
 //! | file | what |
 //! |---|---|
 //! | `schema` | the tables, by version |
