@@ -251,9 +251,10 @@ pub const UNCOMMITTED_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const UNCOMMITTED_BYTES_PER_CONNECTION_MAX: usize = 1024 * 1024;
 /// What a message counts in that at least, in bytes, so that the answers to many short ones are bounded too.
 pub const UNCOMMITTED_BYTES_UNIT: usize = 4 * 1024;
-/// Mail that waits on one shard until the logs that it is for are open, in bytes, over which more is refused.
+/// Mail that waits on one shard until the logs that it is for are open, or the first claims of the users that it is about
+/// are kept, in bytes, over which more is refused.
 pub const PARKED_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// The same for one log.
+/// The same for one log, or one user.
 pub const PARKED_BYTES_PER_LOG_MAX: usize = 4 * 1024 * 1024;
 /// How long the disk may stand still before sends are refused, in milliseconds.
 pub const STORE_STALL_MS: u32 = 5_000;

@@ -86,6 +86,7 @@ impl Hub {
         let Some(index) = self.find(key).filter(|_| !is_refused) else {
             // The join before it was refused: it was never counted.
             debug_assert!(is_refused, "a room with members is in memory");
+            self.counters.bugs_total += u64::from(!is_refused);
             if let Some(slot) = to {
                 self.refuse_leave(Connection { shard: from, slot }, key, id);
             }

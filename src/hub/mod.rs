@@ -12,7 +12,8 @@
 //! | `inboxes` | inboxes at their home: where one stands |
 //! | `permits` | what tokens allow their connections, and until when |
 //! | `command` | the commands of the protocol, at the connection's side |
-//! | `join` | joining at both sides, and leaving at the connection's |
+//! | `join` | joining and leaving at the connection's side |
+//! | `admission` | joining at the home: who is let in, and how a shard comes to follow |
 //! | `members` | what only members may do, and that they leave, at the home |
 //! | `payers` | how many rooms there may be, and who pays for them |
 //! | `publish` | messages and signals on their way into a log |
@@ -32,6 +33,7 @@
 //! | `audit` | what holds between two turns, for the simulator |
 
 mod access;
+mod admission;
 mod append;
 mod audit;
 mod claims;

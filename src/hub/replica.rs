@@ -115,12 +115,12 @@ impl Hub {
     }
 
     /// At a replica: what comes next is behind message `seq`. Where it is not there, the home had to drop frames before
-    /// this shard had them.
+    /// this shard had them. A home has all of its frames.
     pub(super) fn skip_to(&mut self, index: u32, seq: u64) {
         let Some(room) = self.rooms.at_mut(index) else {
             return;
         };
-        if room.tail.seq() == seq {
+        if room.home().is_some() || room.tail.seq() == seq {
             return;
         }
         let head = room.tail.head();

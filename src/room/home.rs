@@ -162,6 +162,17 @@ impl Home {
         &mut self.subscribers[place]
     }
 
+    /// The `seq_id` behind which a shard's replica has begun when an answer gets there, at most, if it said that it has
+    /// what is behind `have`, and the log's is `head`. It may have said so of frames that are not in step any more.
+    pub fn begun_behind(&self, shard: u16, have: Option<u64>, head: u64) -> u64 {
+        let mut subscribers = self.subscribers.iter();
+        let subscriber = subscribers.find(|subscriber| subscriber.shard == shard);
+        match (subscriber, have) {
+            (Some(subscriber), Some(have)) => have.max(subscriber.seq_begin).min(head),
+            (None, _) | (_, None) => head,
+        }
+    }
+
     /// Frames before `end` are about to go: a subscriber that has not had them goes on behind them.
     pub fn lose(&mut self, end: u64) {
         for subscriber in &mut self.subscribers {

@@ -1,8 +1,8 @@
-//! What waits at a room's home until the log service has said where the log stands.
+//! What waits at its home for the log service: until that has said where a log stands, or has kept a user's first claim.
 
 use crate::mail::Mail;
 
-/// Mail for the room, with the shards that it came from.
+/// Mail for a room or about a user, with the shards that it came from.
 #[derive(Debug, Default)]
 pub struct Parked {
     mail: Vec<(u16, Mail)>,

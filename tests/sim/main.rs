@@ -97,8 +97,8 @@ fn run_for(minutes: u64, first: u64) -> (Tally, Vec<(u64, String)>) {
 /// when all seemed to be at rest (9765); a room was dropped under a message on its way, since those that the log service
 /// found kept after all were taken off what was submitted (14531, 31807); and names that were kept once their clients had
 /// gone were held for nobody, for ever (21246, 4306). Behind a join that was refused, a leave took out somebody else (2391,
-/// 5395, 2998, 7720, 9777), and a replica was kept that was not in step any more (4388, 4592, 6623, 3121, 8743). An answer came to a replica for which its home had no frames any more
-/// (976).
+/// 5395, 2998, 7720, 9777), and a replica was kept that was not in step any more (4388, 4592, 6623, 3121, 8743). An
+/// answer came to a replica for which its home had no frames any more (976).
 const ONCE_FAILED: [u64; 18] = [
     4579, 6578, 9765, 14531, 31807, 21246, 4306, 2391, 5395, 2998, 7720, 9777, 4388, 4592, 6623,
     3121, 8743, 976,
