@@ -42,11 +42,13 @@ impl Folder {
         Server::run(self.command(shards, flags))
     }
 
-    /// The command of such a server.
+    /// The command of such a server. Nobody reads when it is stopped, so that no close is answered: it waits for that
+    /// only a moment.
     pub fn command(&self, shards: u16, flags: &[&str]) -> Command {
         let mut command = program();
         command.args(["--listen", "127.0.0.1:0", "--shards", &shards.to_string()]);
         command.arg("--data").arg(self.path()).args(flags);
+        command.args(["--close-ms", "200"]);
         tls::ask(&mut command);
         command
     }
