@@ -86,17 +86,7 @@ fn the_client_library_passes_its_own_tests() {
 }
 
 #[test]
-fn half_of_the_page_works_in_chromium() {
-    check_the_page("1/2");
-}
-
-#[test]
-fn half_of_the_page_works_in_chromium_too() {
-    check_the_page("2/2");
-}
-
-/// A part of the checks, so that two can be done at a time: most of them wait.
-fn check_the_page(part: &str) {
+fn the_page_works_in_chromium() {
     let tools = [
         Tool::Node,
         Tool::NodePackage("playwright-core"),
@@ -105,7 +95,6 @@ fn check_the_page(part: &str) {
     if have("the page", &tools) {
         run(Command::new("node")
             .arg(path("web/browser.mjs"))
-            .args(["--part", part])
             .arg("--binary")
             .arg(env!("CARGO_BIN_EXE_roomcast")));
     }
