@@ -67,7 +67,7 @@ const TESTED: &[(&str, &str)] = &[
         "TOKEN_ROOM_COUNT_MAX",
         "authority::rooms_are_granted_by_pattern",
     ),
-    ("TOKEN_WARNING_MS", "tokens::a_token_is_refreshed"),
+    ("TOKEN_WARNING_MS", "tokens/lifetime::a_token_is_refreshed"),
     ("SEQ_END", "errors::each_refusal_has_its_code"),
     ("JSON_DEPTH_MAX", "rooms::content_comes_out_byte_for_byte"),
     (
@@ -218,18 +218,24 @@ const TESTED: &[(&str, &str)] = &[
     ),
     (
         "SANCTIONS_PER_ROOM_MAX",
-        "moderation::a_room_has_so_many_bans",
+        "moderation/lasting::a_room_has_so_many_bans",
     ),
     (
         "SANCTION_PARTS_PER_MODERATOR",
-        "moderation::a_moderator_by_token_has_so_many_bans",
+        "moderation/lasting::a_moderator_by_token_has_so_many_bans",
     ),
     (
         "RECORDED_REFUSALS_PER_S_MAX",
-        "moderation::attempts_to_moderate_do_not_fill_the_log",
+        "moderation/audit::attempts_to_moderate_do_not_fill_the_log",
     ),
-    ("SANCTION_SECONDS_MAX", "moderation::what_is_wrong_is_named"),
-    ("REASON_BYTES_MAX", "moderation::what_is_wrong_is_named"),
+    (
+        "SANCTION_SECONDS_MAX",
+        "moderation/main::what_is_wrong_is_named",
+    ),
+    (
+        "REASON_BYTES_MAX",
+        "moderation/main::what_is_wrong_is_named",
+    ),
     ("HISTORY_BYTES_MAX", "history::a_page_ends_at_256_kib"),
     ("PRESENCE_MEMBER_COUNT_MAX", "presence::who_is_bounded"),
     (

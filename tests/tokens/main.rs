@@ -1,16 +1,17 @@
 //! With `--auth jwt` a connection is the user that its token names, for as long as the token is good.
 
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/store.rs"]
+#[path = "../common/store.rs"]
 mod store;
 
+mod lifetime;
+mod rights;
+mod secrets;
+
 use common::mint::{KeyFile, SECRET, Signer, key_file, now_s, sign, token, with_claims};
-use common::{
-    Client, Frame, Opcode, Server, Socket, Value, json, masked, sharded, transported, until,
-    upgrade,
-};
+use common::{Client, Opcode, Server, Socket, Value, json, masked, transported, upgrade};
 use std::io::Write;
-use store::Folder;
 
 transported!(
     a_token_comes_by_field_by_message_or_as_a_subprotocol,
@@ -20,18 +21,8 @@ transported!(
     the_name_is_the_tokens,
     a_hello_may_follow_the_token_of_an_upgrade,
     frames_wait_for_the_token,
-    a_refresh_that_fails_changes_nothing,
-    an_expiry_warns_and_closes,
-    relays_and_echoes_want_tokens,
-    a_token_opens_its_rooms_and_no_others,
-    a_right_that_ends_leaves_the_acks_of_what_was_kept,
-    keys_change_under_connections,
     many_tokens_at_once_are_all_checked,
-    secrets_are_shown_nowhere,
 );
-
-// Its time is the token's, however clients are connected.
-sharded!(a_token_is_refreshed);
 
 /// A server that wants tokens made with [`SECRET`], with these flags as well.
 fn with_tokens(shards: u16, flags: &[&str]) -> (Server, KeyFile) {
@@ -322,226 +313,6 @@ fn frames_wait_for_the_token(shards: u16) {
     assert_eq!(server.metric("unauthorized_total"), 1);
 }
 
-fn a_token_is_refreshed(shards: u16) {
-    let (server, _file) = with_tokens(shards, &[]);
-    let mut ann = enter(&server, &token("ann", 3));
-    ann.join("r");
-    for round in 0..4 {
-        let warning = ann.take("token_expires");
-        assert_eq!(warning.get("id"), None, "nobody asked: {warning}");
-        let expires_at = warning["expires_at"].as_u64().expect("a time");
-        let timestamp = warning["timestamp"].as_u64().expect("a time");
-        assert!(timestamp < expires_at, "it comes before: {warning}");
-        let until = now_s() + 3;
-        let claims = json!({"sub": "ann", "exp": until});
-        let hello = json!({"type": "hello", "token": with_claims(claims), "id": round.to_string()});
-        let answer = ann.ask(hello, "token_expires");
-        assert_eq!(answer["id"], round.to_string());
-        assert_eq!(answer["expires_at"], until * 1000);
-        ann.post("r", round);
-    }
-    // Nothing was lost by it, and it is still the same connection.
-    assert_eq!(ann.rest_of("message").len(), 4);
-    assert_eq!(server.metric("upgrades_total"), 1);
-    // A token that lasts needs no more warnings.
-    ann.ask(
-        json!({"type": "hello", "token": token("ann", 100_000)}),
-        "token_expires",
-    );
-    assert!(ann.rest_of("token_expires").is_empty());
-}
-
-fn a_refresh_that_fails_changes_nothing(shards: u16) {
-    let (server, _file) = with_tokens(shards, &[]);
-    let mut ann = enter(&server, &token("ann", 100));
-    ann.join("r");
-    for (hello, code) in [
-        (
-            json!({"type": "hello", "token": token("bob", 100), "id": "x"}),
-            "unauthorized",
-        ),
-        (
-            json!({"type": "hello", "token": "bad", "id": "x"}),
-            "unauthorized",
-        ),
-        (json!({"type": "hello", "id": "x"}), "bad_field"),
-        (
-            json!({"type": "hello", "user": "ann", "id": "x"}),
-            "bad_field",
-        ),
-    ] {
-        let error = ann.ask(hello, "error");
-        assert_eq!(
-            (&error["code"], &error["id"]),
-            (&json!(code), &json!("x")),
-            "{error}"
-        );
-    }
-    ann.post("r", "still here");
-    // Any number of them is checked within the shares of turns.
-    let bad = json!({"type": "hello", "token": "bad"}).to_string();
-    for _ in 0..3 {
-        ann.say_text(&bad.repeat(100));
-    }
-    for _ in 0..300 {
-        assert_eq!(ann.next_of(&["error"])["code"], "unauthorized");
-    }
-    server.metric_is("unauthorized_total", 302);
-}
-
-fn an_expiry_warns_and_closes(shards: u16) {
-    let (server, _file) = with_tokens(shards, &[]);
-    let mut ann = enter(&server, &token("ann", 2));
-    let mut bob = enter(&server, &token("bob", 100));
-    ann.join("r");
-    bob.join("r");
-    ann.take("token_expires");
-    let (code, bye) = ann.closed();
-    assert_eq!(code, Some(4002));
-    let bye = bye.expect("a bye comes before");
-    assert_eq!(
-        (&bye["code"], &bye["reconnect"]),
-        (&json!(4002), &json!(false))
-    );
-    assert!(
-        bye["reason"]
-            .as_str()
-            .is_some_and(|reason| reason.contains("token"))
-    );
-    server.metric_is("tokens_expired_total", 1);
-    bob.post("r", "still here");
-    // The name waits for its user.
-    assert_eq!(enter(&server, &token("ann", 100)).user, "ann");
-}
-
-fn relays_and_echoes_want_tokens(shards: u16) {
-    let (server, _file) = with_tokens(shards, &[]);
-    for path in ["/raw/r", "/echo"] {
-        let mut socket = server.socket(path);
-        assert_eq!(socket.closed(), Some(4001), "{path}");
-        assert_eq!(server.socket_of(path, "bad").closed(), Some(4001), "{path}");
-    }
-    server.metric_is("unauthorized_total", 4);
-    let mut echo = server.socket_of("/echo", &token("ann", 100));
-    echo.send(Opcode::Binary, b"x");
-    assert_eq!(echo.message(), Frame::Binary(b"x".to_vec()));
-    let mut ann = server.socket_of("/raw/r", &token("ann", 100));
-    let line = format!(
-        "Sec-WebSocket-Protocol: roomcast.token.{}\r\n",
-        token("bob", 2)
-    );
-    let (mut bob, head) = Socket::open_with(server.stream(), &server.host(), "/raw/r", &line);
-    assert!(!head.contains("Sec-WebSocket-Protocol"), "{head}");
-    until("both are in", || {
-        ann.send_text("hello");
-        bob.frame_within(std::time::Duration::from_millis(20))
-            .is_some()
-    });
-    // There is no way to refresh there: the connection ends with the token.
-    assert_eq!(bob.closed(), Some(4002));
-    echo.send(Opcode::Binary, b"y");
-    assert_eq!(echo.message(), Frame::Binary(b"y".to_vec()));
-}
-
-fn a_right_that_ends_leaves_the_acks_of_what_was_kept(shards: u16) {
-    let (server, _file) = with_tokens(shards, &[]);
-    let with_rooms =
-        |rooms: Value| with_claims(json!({"sub": "ann", "exp": now_s() + 100, "rooms": rooms}));
-    let mut ann = enter(&server, &with_rooms(json!(["*"])));
-    let message =
-        |room: &str, id: &str| json!({"type": "message", "room_id": room, "content": 1, "id": id});
-    // Rooms enough that some are at home on each shard.
-    let rooms = ["a", "b", "c", "d"];
-    for room in rooms {
-        ann.join(room);
-        ann.ask(message(room, "one"), "ack");
-    }
-    let reader = with_rooms(json!([{"pattern": "*", "allow": ["join"]}]));
-    ann.ask(json!({"type": "hello", "token": reader}), "token_expires");
-    for room in rooms {
-        let again = ann.ask(message(room, "one"), "ack");
-        assert_eq!((&again["dup"], &again["seq_id"]), (&json!(true), &json!(1)));
-        let error = ann.ask(message(room, "two"), "error");
-        assert_eq!(error["code"], "forbidden");
-        let without_id = json!({"type": "message", "room_id": room, "content": 1});
-        assert_eq!(ann.ask(without_id, "error")["code"], "forbidden");
-    }
-    server.metric_is("forbidden_total", 8);
-}
-
-fn a_token_opens_its_rooms_and_no_others(shards: u16) {
-    let (server, _file) = with_tokens(shards, &[]);
-    let with_rooms = |user: &str, rooms: Value| {
-        with_claims(json!({"sub": user, "exp": now_s() + 100, "rooms": rooms}))
-    };
-    let rooms = json!(["team-*", {"pattern": "news", "allow": ["join"]}]);
-    let ann = with_rooms("ann", rooms);
-    let mut client = enter(&server, &ann);
-    client.join("team-a");
-    client.post("team-a", 1);
-    client.join("news");
-    for command in [
-        json!({"type": "message", "room_id": "news", "content": 1}),
-        json!({"type": "signal", "room_id": "news", "content": 1}),
-        json!({"type": "join", "room_id": "lobby"}),
-        json!({"type": "join", "room_id": "team"}),
-    ] {
-        let error = client.ask(command.clone(), "error");
-        assert_eq!(error["code"], "forbidden", "{command}");
-    }
-    // The same by the URL, and in relays, where there is no other answer than the end.
-    let mut socket = server.socket_of("/ws?room=lobby", &ann);
-    assert_eq!(event(&mut socket)["type"], "welcome");
-    assert_eq!(event(&mut socket)["code"], "forbidden");
-    for (room, is_open) in [("team-a", true), ("news", false), ("lobby", false)] {
-        let mut socket = server.socket_of(&format!("/raw/{room}"), &ann);
-        match is_open {
-            true => socket.send_close(1000),
-            false => assert_eq!(socket.closed(), Some(4001), "{room}"),
-        }
-    }
-    // A new token brings new rights.
-    let hello = |token: &str| json!({"type": "hello", "token": token});
-    // It leaves the rooms that they do not open any more.
-    client.say(hello(&with_rooms("ann", json!(["lobby"]))));
-    for _ in 0..2 {
-        assert_eq!(client.take("error")["code"], "forbidden");
-    }
-    for room in ["team-a", "news"] {
-        client.take_of("left", room);
-    }
-    client.take("token_expires");
-    client.join("lobby");
-    let error = client.ask(json!({"type": "join", "room_id": "team-b"}), "error");
-    assert_eq!(error["code"], "forbidden");
-    // One that says nothing of rooms opens all of them.
-    client.ask(hello(&token("ann", 100)), "token_expires");
-    client.join("anywhere");
-    client.post("anywhere", 1);
-}
-
-fn keys_change_under_connections(shards: u16) {
-    let (server, file) = with_tokens(shards, &[]);
-    const NEXT: Signer = Signer::Hs256(b"the next secret that only the tests know");
-    let claims = || json!({"sub": "ann", "exp": now_s() + 100});
-    let (old, new) = (with_claims(claims()), sign(NEXT, claims()));
-    let mut ann = enter(&server, &old);
-    ann.join("r");
-    refused(hello(&server, json!({"type": "hello", "token": new})));
-    // A file that is no key changes nothing but the log.
-    file.write("short");
-    server.signal("HUP");
-    server.await_log("is refused, the old one stays");
-    assert!(server.log().contains(file.text()), "{}", server.log());
-    assert_eq!(enter(&server, &old).user, "ann");
-    file.write("the next secret that only the tests know");
-    server.signal("HUP");
-    server.await_log("the key set of tokens was read again; new");
-    assert_eq!(enter(&server, &new).user, "ann");
-    refused(hello(&server, json!({"type": "hello", "token": old})));
-    ann.post("r", "who is here stays");
-}
-
 fn many_tokens_at_once_are_all_checked(shards: u16) {
     const COUNT: usize = 300;
     let (server, _file) = with_tokens(shards, &[]);
@@ -579,92 +350,5 @@ fn many_tokens_at_once_are_all_checked(shards: u16) {
             Client::on(Socket::upgraded(stream)).user,
             format!("user {number}")
         );
-    }
-}
-
-fn secrets_are_shown_nowhere(shards: u16) {
-    let folder = Folder::new("secrets");
-    let file = KeyFile::secret();
-    let good = token("ann", 100);
-    let bad = sign(
-        Signer::Hs256(&[7; 32]),
-        json!({"sub": "ann", "exp": now_s() + 100}),
-    );
-    let mut secrets = vec![SECRET.to_owned(), good.clone(), bad.clone()];
-    let mut outputs = Vec::new();
-    {
-        // Guests, with the secrets that prove them.
-        let server = folder.serve_with(shards, &["--log", "trace", "--raw"]);
-        let ann = server.client("guest-ann");
-        assert_eq!(ann.session.len(), 32, "128 bits");
-        let other = server.client("guest-bob");
-        assert_ne!(ann.session, other.session);
-        let own = "a secret that a client made up";
-        let hello_own = json!({"type": "hello", "user": "own", "session": own});
-        drop(Client::on(hello(&server, hello_own)));
-        let wrong = "a secret of somebody else";
-        let mut socket = hello(
-            &server,
-            json!({"type": "hello", "user": "own", "session": wrong}),
-        );
-        outputs.push(event(&mut socket).to_string());
-        let mut socket = server.socket("/ws?user=own&session=short+secret");
-        outputs.push(event(&mut socket).to_string());
-        let mut client = Client::open(&server, "?room=r");
-        client.say_text(
-            r#"{"type":"hello","session":"misplaced secret 0123","token":"misplaced token"}"#,
-        );
-        outputs.push(client.take("error").to_string());
-        secrets.extend([own, wrong, "short secret", "misplaced"].map(str::to_owned));
-        secrets.extend([
-            ann.session.clone(),
-            other.session.clone(),
-            client.session.clone(),
-        ]);
-        outputs.push(server.get("/metrics").text());
-        outputs.push(server.log());
-    }
-    {
-        let flags = [
-            "--log",
-            "trace",
-            "--raw",
-            "--auth",
-            "jwt",
-            "--jwt-key",
-            file.text(),
-        ];
-        let server = folder.serve_with(shards, &flags);
-        drop(enter(&server, &good));
-        for mut socket in [
-            hello(&server, json!({"type": "hello", "token": bad})),
-            server.socket_of("/ws", &bad),
-            server.socket_of("/ws?user=bob", &good),
-        ] {
-            outputs.push(event(&mut socket).to_string());
-        }
-        server.socket_of("/raw/r", &bad).closed();
-        server.signal("HUP");
-        server.await_log("the key set of tokens was read again; new");
-        file.write(&SECRET[..20]);
-        server.signal("HUP");
-        server.await_log("is refused, the old one stays");
-        secrets.push(SECRET[..20].to_owned());
-        outputs.push(server.get("/metrics").text());
-        outputs.push(server.log());
-    }
-    for entry in std::fs::read_dir(folder.path()).expect("the data folder") {
-        let bytes = std::fs::read(entry.expect("a file").path()).expect("a file");
-        outputs.push(String::from_utf8_lossy(&bytes).into_owned());
-    }
-    let parts = secrets.iter().flat_map(|secret| {
-        // Parts of a token tell as much as the whole.
-        let signature = secret.rsplit_once('.').map(|(_, signature)| signature);
-        [Some(secret.as_str()), signature].into_iter().flatten()
-    });
-    for part in parts {
-        for output in &outputs {
-            assert!(!output.contains(part), "{part} is in {output}");
-        }
     }
 }
