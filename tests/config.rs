@@ -2,35 +2,8 @@
 
 mod common;
 
-use common::{Server, program, run_to_end};
-use std::ffi::OsStr;
-use std::fs;
-use std::path::PathBuf;
+use common::{Server, Settings, program, run_to_end};
 use std::process::Command;
-
-/// A file that goes with this value.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, text: &str) -> File {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("{}-{name}.toml", std::process::id()));
-        fs::write(&path, text).expect("the folder is writable");
-        File(path)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-impl AsRef<OsStr> for File {
-    fn as_ref(&self) -> &OsStr {
-        self.0.as_os_str()
-    }
-}
 
 /// What `--check-config` prints for a command, as a table.
 fn effective(command: &mut Command) -> toml::Table {
@@ -51,8 +24,7 @@ fn refused(command: &mut Command, words: &[&str]) {
 
 #[test]
 fn a_flag_beats_the_environment_which_beats_the_file() {
-    let file = File::new(
-        "precedence",
+    let file = Settings::new(
         "max_message = 1111\nheartbeat_ms = 1111\nhandshake_ms = 1111\norigin = [\"http://file\"]\n",
     );
     let settings = effective(
@@ -112,7 +84,7 @@ fn what_check_config_prints_is_a_file_that_says_the_same() {
         "77",
     ]));
     let text = first.to_string();
-    let file = File::new("round-trip", &text);
+    let file = Settings::new(&text);
     let second = effective(program().arg("--config").arg(&file));
     assert_eq!(first, second);
     assert_eq!(first["origin"].as_array().map(Vec::len), Some(2));
@@ -120,21 +92,20 @@ fn what_check_config_prints_is_a_file_that_says_the_same() {
 
 #[test]
 fn a_wrong_setting_is_named() {
-    let file = |name: &str, text: &str| File::new(name, text);
-    let unknown = file("unknown", "listen = \"127.0.0.1:0\"\nmax_mesage = 5\n");
+    let unknown = Settings::new("listen = \"127.0.0.1:0\"\nmax_mesage = 5\n");
     refused(
         program().arg("--config").arg(&unknown),
-        &["max_mesage", "unknown.toml"],
+        &["max_mesage", unknown.path()],
     );
-    let kind = file("kind", "max_message = \"big\"\n");
+    let kind = Settings::new("max_message = \"big\"\n");
     refused(program().arg("--config").arg(&kind), &["max_message"]);
-    let range = file("range", "heartbeat_ms = 5\n");
+    let range = Settings::new("heartbeat_ms = 5\n");
     refused(
         program().arg("--config").arg(&range),
         &["heartbeat_ms", "100"],
     );
-    let broken = file("broken", "listen = \n");
-    refused(program().arg("--config").arg(&broken), &["broken.toml"]);
+    let broken = Settings::new("listen = \n");
+    refused(program().arg("--config").arg(&broken), &[broken.path()]);
     refused(
         program().args(["--config", "/nowhere/roomcast.toml"]),
         &["/nowhere/roomcast.toml"],

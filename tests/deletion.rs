@@ -5,7 +5,8 @@ mod common;
 mod store;
 
 use common::{
-    Client, Server, Value, json, program, run_to_end, seq, seqs, sharded, transported, until,
+    Client, Server, Settings, Value, json, program, run_to_end, seq, seqs, sharded, transported,
+    until,
 };
 use std::fs;
 use store::{Folder, stop};
@@ -143,14 +144,8 @@ fn who_was_away_learns_of_it(shards: u16) {
 }
 
 fn authors_and_moderators_may(shards: u16) {
-    let path = format!(
-        "{}/{}-deletion-{:?}.toml",
-        env!("CARGO_TARGET_TMPDIR"),
-        std::process::id(),
-        std::thread::current().id()
-    );
-    fs::write(&path, "[[room]]\npattern = \"*\"\nmoderate = [\"mod\"]\n").expect("a file");
-    let server = Server::with(shards, &["--config", &path]);
+    let settings = Settings::new("[[room]]\npattern = \"*\"\nmoderate = [\"mod\"]\n");
+    let server = Server::with(shards, &["--config", settings.path()]);
     let (mut ann, mut bob, mut moderator) = (
         server.client("ann"),
         server.client("bob"),
@@ -178,7 +173,6 @@ fn authors_and_moderators_may(shards: u16) {
         let refused_count = deletions().filter(is_refused).count();
         refused_count == ROOMS.len() && deletions().count() == 3 * ROOMS.len()
     });
-    let _ = fs::remove_file(path);
 }
 
 fn what_is_no_message_is_not_deleted(shards: u16) {

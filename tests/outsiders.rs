@@ -6,9 +6,7 @@ mod common;
 mod store;
 
 use common::mint::{KeyFile, now_s, with_claims};
-use common::{Client, Server, Value, json, seq, sharded, transported};
-use std::fs;
-use std::path::PathBuf;
+use common::{Client, Server, Settings, Value, json, seq, sharded, transported};
 use store::{Folder, stop};
 
 transported!(
@@ -24,28 +22,11 @@ sharded!(who_is_banned_gets_nothing_of_a_room_on_the_disk);
 /// Rooms enough that some are at home on each shard.
 const ROOMS: [&str; 8] = ["r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8"];
 
-/// A file with the rule of all rooms, which goes with this value.
-struct Rules(PathBuf);
-
-impl Rules {
-    fn new(name: &str, rule: &str) -> Rules {
-        let thread = std::thread::current().id();
-        let name = format!("{}-outsiders-{name}-{thread:?}.toml", std::process::id());
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let text = format!("[[room]]\npattern = \"*\"\nmoderate = [\"mod\"]\n{rule}\n");
-        fs::write(&path, text).expect("the folder is writable");
-        Rules(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a path of text")
-    }
-}
-
-impl Drop for Rules {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+/// Settings with the rule of all rooms.
+fn settings(rule: &str) -> Settings {
+    Settings::new(&format!(
+        "[[room]]\npattern = \"*\"\nmoderate = [\"mod\"]\n{rule}\n"
+    ))
 }
 
 /// A command about a room.
@@ -89,7 +70,7 @@ fn refused(client: &mut Client, room: &str, code: &str, commands: &[Value]) {
 }
 
 fn who_is_banned_gets_nothing_of_the_room(shards: u16) {
-    let rules = Rules::new(&format!("banned-{shards}"), "");
+    let rules = settings("");
     let server = Server::with(shards, &["--config", rules.path()]);
     let (mut moderator, mut eve) = (server.client("mod"), server.client("eve"));
     for room in ROOMS {
@@ -104,7 +85,7 @@ fn who_is_banned_gets_nothing_of_the_room(shards: u16) {
 }
 
 fn who_is_banned_gets_nothing_of_a_room_on_the_disk(shards: u16) {
-    let (folder, rules) = (Folder::new("outsiders"), Rules::new("disk", ""));
+    let (folder, rules) = (Folder::new("outsiders"), settings(""));
     let flags = ["--config", rules.path()];
     let server = folder.serve_with(shards, &flags);
     let mut moderator = server.client("mod");
@@ -129,7 +110,7 @@ fn who_is_banned_gets_nothing_of_a_room_on_the_disk(shards: u16) {
 }
 
 fn who_is_too_many_gets_nothing_of_the_room(shards: u16) {
-    let rules = Rules::new(&format!("crowd-{shards}"), "members_max = 1");
+    let rules = settings("members_max = 1");
     let server = Server::with(shards, &["--config", rules.path()]);
     let (mut ann, mut eve) = (server.client("ann"), server.client("eve"));
     for room in ROOMS {
@@ -146,10 +127,7 @@ fn who_is_too_many_gets_nothing_of_the_room(shards: u16) {
 }
 
 fn a_banned_moderator_does_not_moderate(shards: u16) {
-    let (rules, key) = (
-        Rules::new(&format!("moderator-{shards}"), ""),
-        KeyFile::secret(),
-    );
+    let (rules, key) = (settings(""), KeyFile::secret());
     let flags = ["--config", rules.path(), "--auth", "jwt"];
     let server = Server::with(shards, &[&flags[..], &["--jwt-key", key.text()]].concat());
     let enter = |user: &str| {
@@ -174,7 +152,7 @@ fn a_banned_moderator_does_not_moderate(shards: u16) {
 }
 
 fn a_leave_behind_a_refused_join_costs_nobody_the_room(shards: u16) {
-    let rules = Rules::new(&format!("leave-{shards}"), "");
+    let rules = settings("");
     let server = Server::with(shards, &["--config", rules.path()]);
     let mut moderator = server.client("mod");
     // The kernel chooses their shards: some are on the one that eve is on.

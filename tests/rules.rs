@@ -2,10 +2,7 @@
 
 mod common;
 
-use common::{Client, Server, Value, json, program, run_to_end, transported};
-use std::ffi::OsStr;
-use std::fs;
-use std::path::PathBuf;
+use common::{Client, Server, Settings, Value, json, program, run_to_end, transported};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -20,37 +17,9 @@ transported!(
     a_room_in_the_url_has_rules_too,
 );
 
-/// A file with settings, which goes with this value.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, text: &str) -> File {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!(
-            "{}-rules-{name}-{:?}.toml",
-            std::process::id(),
-            std::thread::current().id()
-        ));
-        fs::write(&path, text).expect("the folder is writable");
-        File(path)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-impl AsRef<OsStr> for File {
-    fn as_ref(&self) -> &OsStr {
-        self.0.as_os_str()
-    }
-}
-
-fn server(shards: u16, name: &str, rules: &str) -> (Server, File) {
-    let file = File::new(&format!("{name}-{shards}"), rules);
-    let path = file.0.to_str().expect("a path of text");
-    (Server::with(shards, &["--config", path]), file)
+fn server(shards: u16, rules: &str) -> (Server, Settings) {
+    let file = Settings::new(rules);
+    (Server::with(shards, &["--config", file.path()]), file)
 }
 
 /// Sees to it that a command is refused with this code, and gives the error.
@@ -87,7 +56,7 @@ fn only_who_is_listed_comes_in(shards: u16) {
         join = "none"
         moderate = ["mod"]
     "#;
-    let (server, _file) = server(shards, "join", rules);
+    let (server, _file) = server(shards, rules);
     for (user, rooms) in [
         (
             "ann",
@@ -142,7 +111,7 @@ fn a_private_room_looks_like_none(shards: u16) {
         private = true
         join = ["ann"]
     "#;
-    let (server, _file) = server(shards, "private", rules);
+    let (server, _file) = server(shards, rules);
     let (mut ann, mut eve) = (server.client("ann"), server.client("eve"));
     ann.join("secret-1");
     ann.post("secret-1", "psst");
@@ -177,7 +146,7 @@ fn only_who_may_write_writes(shards: u16) {
         write = "none"
         moderate = ["mod"]
     "#;
-    let (server, _file) = server(shards, "write", rules);
+    let (server, _file) = server(shards, rules);
     let mut clients = ["ann", "bob", "mod"].map(|user| server.client(user));
     for (room, may_write) in [
         ("news", [false, false, true]),
@@ -211,7 +180,7 @@ fn what_was_said_before_is_for_who_may_read(shards: u16) {
         pattern = "r"
         read = ["ann"]
     "#;
-    let (server, _file) = server(shards, "read", rules);
+    let (server, _file) = server(shards, rules);
     let (mut ann, mut bob) = (server.client("ann"), server.client("bob"));
     let epoch = ann.join("r")["epoch"].clone();
     ann.post("r", "before");
@@ -243,7 +212,7 @@ fn a_room_takes_so_many_users(shards: u16) {
         members_max = 2
         moderate = ["mod"]
     "#;
-    let (server, _file) = server(shards, "cap", rules);
+    let (server, _file) = server(shards, rules);
     let mut users = ["ann", "bob", "cy"].map(|user| server.client(user));
     for room in ["small-1", "small-2", "small-3"] {
         let [ann, bob, cy] = &mut users;
@@ -277,7 +246,7 @@ fn slow_mode_lets_each_user_wait(shards: u16) {
         pattern = "brisk"
         slow_mode_ms = 300
     "#;
-    let (server, _file) = server(shards, "slow", rules);
+    let (server, _file) = server(shards, rules);
     let (mut ann, mut bob) = (server.client("ann"), server.client("bob"));
     let (mut other, mut moderator) = (server.again(&ann), server.client("mod"));
     for client in [&mut ann, &mut bob, &mut other, &mut moderator] {
@@ -320,7 +289,7 @@ fn the_first_pattern_that_fits_counts(shards: u16) {
         pattern = "x-*"
         join = "none"
     "#;
-    let (server, _file) = server(shards, "first", rules);
+    let (server, _file) = server(shards, rules);
     let mut ann = server.client("ann");
     ann.join("x-open");
     refused(&mut ann, join("x-shut"), "forbidden");
@@ -328,11 +297,7 @@ fn the_first_pattern_that_fits_counts(shards: u16) {
 }
 
 fn a_room_in_the_url_has_rules_too(shards: u16) {
-    let (server, _file) = server(
-        shards,
-        "url",
-        "[[room]]\npattern = \"shut\"\njoin = \"none\"\n",
-    );
+    let (server, _file) = server(shards, "[[room]]\npattern = \"shut\"\njoin = \"none\"\n");
     let mut ann = Client::open(&server, "?user=ann&room=shut");
     let error = ann.take("error");
     assert_eq!(
@@ -343,8 +308,8 @@ fn a_room_in_the_url_has_rules_too(shards: u16) {
 }
 
 /// What the program says of these settings: its exit code, and what it prints.
-fn checked(name: &str, text: &str) -> (Option<i32>, String, String) {
-    let file = File::new(name, text);
+fn checked(text: &str) -> (Option<i32>, String, String) {
+    let file = Settings::new(text);
     let mut command: Command = program();
     let (status, out, err) = run_to_end(command.arg("--config").arg(&file).arg("--check-config"));
     (status.code(), out, err)
@@ -353,7 +318,7 @@ fn checked(name: &str, text: &str) -> (Option<i32>, String, String) {
 #[test]
 fn a_wrong_rule_is_named() {
     let rule = "[[room]]\npattern = \"r\"\n";
-    for (number, (text, words)) in [
+    for (text, words) in [
         ("[[room]]\njoin = \"all\"\n".to_owned(), &["pattern"][..]),
         (
             "[[room]]\npattern = \"\"\n".to_owned(),
@@ -380,18 +345,15 @@ fn a_wrong_rule_is_named() {
             &["number 2", "slow_mode_ms", "out of range"],
         ),
         (rule.repeat(1001), &["more than 1000"]),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let (code, _, err) = checked(&format!("wrong-{number}"), &text);
+    ] {
+        let (code, _, err) = checked(&text);
         assert_eq!(code, Some(2), "{text}");
         for word in words {
             assert!(err.contains(word), "{word:?} is not in {err:?}");
         }
         assert!(err.contains(".toml"), "{err}");
     }
-    assert_eq!(checked("many", &rule.repeat(1000)).0, Some(0));
+    assert_eq!(checked(&rule.repeat(1000)).0, Some(0));
 }
 
 #[test]
@@ -409,13 +371,13 @@ fn checked_rules_are_printed_as_they_are_read() {
         moderate = ["mod"]
         slow_mode_ms = 250
     "#;
-    let (code, out, err) = checked("printed", rules);
+    let (code, out, err) = checked(rules);
     assert_eq!(code, Some(0), "{err}");
     let expected: toml::Table = rules.parse().expect("TOML");
     let printed: toml::Table = out.parse().expect("it prints TOML");
     assert_eq!(printed["room"], expected["room"], "{out}");
     // What is printed can be read again.
-    let (code, again, err) = checked("again", &out);
+    let (code, again, err) = checked(&out);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(again.parse::<toml::Table>().expect("TOML"), printed);
 }

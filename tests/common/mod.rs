@@ -14,6 +14,7 @@ mod http;
 pub mod mint;
 mod relay;
 mod server;
+mod settings;
 mod socket;
 mod stream;
 pub mod tls;
@@ -22,6 +23,7 @@ pub use client::{Client, seq, seqs};
 pub use http::{Http, Response};
 pub use relay::enter;
 pub use server::{Server, program, run_to_end};
+pub use settings::Settings;
 pub use socket::{Frame, KEY, Socket, deflated, fragment, marked, masked, upgrade};
 pub use stream::Stream;
 

@@ -1,7 +1,7 @@
 //! The audit: lines in the log of what moderators did, and of what was tried without the right.
 
 use super::common::{Client, Server, json, transported, until};
-use super::{Rules, common, done, order, refused, server, with};
+use super::{common, done, order, refused, server, settings, with};
 use roomcast::limits::{RATE_BUCKET_MS, RECORDED_REFUSALS_PER_S_MAX};
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ fn attempts(server: &Server) -> Vec<String> {
 }
 
 fn what_moderators_do_is_logged(shards: u16) {
-    let (server, _rules) = server(shards, "log");
+    let (server, _rules) = server(shards);
     let mut moderator = server.client("mod");
     moderator.join("r");
     done(
@@ -60,7 +60,7 @@ fn what_moderators_do_is_logged(shards: u16) {
 }
 
 fn who_tries_to_moderate_is_logged(shards: u16) {
-    let (server, _rules) = server(shards, "attempts");
+    let (server, _rules) = server(shards);
     let (mut moderator, mut ann) = (server.client("mod"), server.client("ann"));
     refused(&mut ann, order("ban", "r", "mod"), "not_joined");
     moderator.join("r");
@@ -94,7 +94,7 @@ fn who_tries_to_moderate_is_logged(shards: u16) {
 
 fn attempts_to_moderate_do_not_fill_the_log(shards: u16) {
     const COUNT: usize = 300;
-    let (server, _rules) = server(shards, "flood");
+    let (server, _rules) = server(shards);
     let mut ann = server.client("ann");
     ann.join("r");
     let began = Instant::now();
@@ -124,7 +124,7 @@ fn what_moderators_do_is_logged_at_every_level(shards: u16) {
         ("debug", true),
         ("off", false),
     ] {
-        let rules = Rules::new(&format!("level-{level}-{shards}"));
+        let rules = settings();
         let flags = ["--config", rules.path(), "--log", level];
         let mut server = Server::with(shards, &flags);
         let mut moderator = server.client("mod");

@@ -8,9 +8,7 @@ mod store;
 mod audit;
 mod lasting;
 
-use common::{Client, Server, Value, json, transported, until};
-use std::fs;
-use std::path::PathBuf;
+use common::{Client, Server, Settings, Value, json, transported, until};
 
 transported!(
     a_kicked_user_is_out_and_may_come_back,
@@ -22,33 +20,17 @@ transported!(
     every_connection_of_a_user_is_taken_out,
 );
 
-/// A file with a moderator for every room, which goes with this value.
-struct Rules(PathBuf);
-
-impl Rules {
-    fn new(name: &str) -> Rules {
-        let thread = std::thread::current().id();
-        let name = format!("{}-moderation-{name}-{thread:?}.toml", std::process::id());
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let rule = "[[room]]\npattern = \"*\"\nmoderate = [\"mod\", \"second\"]\n";
-        fs::write(&path, rule).expect("the folder is writable");
-        Rules(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a path of text")
-    }
+/// Settings with two moderators for every room.
+fn settings() -> Settings {
+    Settings::new("[[room]]\npattern = \"*\"\nmoderate = [\"mod\", \"second\"]\n")
 }
 
-impl Drop for Rules {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-fn server(shards: u16, name: &str) -> (Server, Rules) {
-    let rules = Rules::new(&format!("{name}-{shards}"));
-    (Server::with(shards, &["--config", rules.path()]), rules)
+fn server(shards: u16) -> (Server, Settings) {
+    let settings = settings();
+    (
+        Server::with(shards, &["--config", settings.path()]),
+        settings,
+    )
 }
 
 /// Rooms enough that some are at home on each shard.
@@ -91,6 +73,12 @@ fn refused(client: &mut Client, command: Value, code: &str) -> Value {
     error
 }
 
+/// Sees to it that the words of an error say this.
+fn says(error: &Value, part: &str) {
+    let message = error["message"].as_str();
+    assert!(message.is_some_and(|text| text.contains(part)), "{error}");
+}
+
 fn join(room: &str) -> Value {
     json!({"type": "join", "room_id": room, "id": "j"})
 }
@@ -110,7 +98,7 @@ fn system(client: &mut Client, event: &str) -> Value {
 }
 
 fn a_kicked_user_is_out_and_may_come_back(shards: u16) {
-    let (server, _rules) = server(shards, "kick");
+    let (server, _rules) = server(shards);
     let (mut moderator, mut ann, mut bob) = (
         server.client("mod"),
         server.client("ann"),
@@ -177,7 +165,7 @@ fn a_kicked_user_is_out_and_may_come_back(shards: u16) {
 }
 
 fn a_banned_user_stays_out_until_it_ends(shards: u16) {
-    let (server, _rules) = server(shards, "ban");
+    let (server, _rules) = server(shards);
     let (mut moderator, mut ann) = (server.client("mod"), server.client("ann"));
     for room in ROOMS {
         moderator.join(room);
@@ -197,12 +185,7 @@ fn a_banned_user_stays_out_until_it_ends(shards: u16) {
         let error = refused(&mut ann, join(room), "forbidden");
         let wait_ms = error["retry_after_ms"].as_u64().expect("how long");
         assert!((3_500_000..=3_600_000).contains(&wait_ms), "{error}");
-        assert!(
-            error["message"]
-                .as_str()
-                .is_some_and(|text| text.contains("spam")),
-            "{error}"
-        );
+        says(&error, "spam");
         // She is not told of the room, and the other rooms are open to her.
         moderator.post(room, 1);
         assert_eq!(ann.rest_of("message"), [] as [Value; 0]);
@@ -231,7 +214,7 @@ fn a_banned_user_stays_out_until_it_ends(shards: u16) {
 }
 
 fn a_muted_user_is_silent_until_it_ends(shards: u16) {
-    let (server, _rules) = server(shards, "mute");
+    let (server, _rules) = server(shards);
     let (mut moderator, mut ann) = (server.client("mod"), server.client("ann"));
     for room in ROOMS {
         moderator.join(room);
@@ -286,7 +269,7 @@ fn a_muted_user_is_silent_until_it_ends(shards: u16) {
 }
 
 fn nobody_else_moderates(shards: u16) {
-    let (server, _rules) = server(shards, "others");
+    let (server, _rules) = server(shards);
     let (mut moderator, mut ann, mut bob) = (
         server.client("mod"),
         server.client("ann"),
@@ -311,7 +294,7 @@ fn nobody_else_moderates(shards: u16) {
 }
 
 fn moderators_by_configuration_are_safe(shards: u16) {
-    let (server, _rules) = server(shards, "safe");
+    let (server, _rules) = server(shards);
     let (mut moderator, mut second) = (server.client("mod"), server.client("second"));
     moderator.join("r");
     second.join("r");
@@ -322,7 +305,7 @@ fn moderators_by_configuration_are_safe(shards: u16) {
 }
 
 fn what_is_wrong_is_named(shards: u16) {
-    let (server, _rules) = server(shards, "wrong");
+    let (server, _rules) = server(shards);
     let mut moderator = server.client("mod");
     moderator.join("r");
     const TEN_YEARS: u64 = 315_360_000;
@@ -356,19 +339,14 @@ fn what_is_wrong_is_named(shards: u16) {
         ),
     ] {
         let error = refused(&mut moderator, command, code);
-        assert!(
-            error["message"]
-                .as_str()
-                .is_some_and(|text| text.contains(word)),
-            "{error}"
-        );
+        says(&error, word);
     }
     let most = json!({"seconds": TEN_YEARS, "reason": "x".repeat(256)});
     done(&mut moderator, with(order("ban", "r", "ann"), most));
 }
 
 fn every_connection_of_a_user_is_taken_out(shards: u16) {
-    let (server, _rules) = server(shards, "all");
+    let (server, _rules) = server(shards);
     let mut moderator = server.client("mod");
     let ann = server.client("ann");
     let mut others: Vec<Client> = (0..7).map(|_| server.again(&ann)).collect();
