@@ -94,10 +94,12 @@ impl Pipe {
     /// What a poll would tell, once: the slot, readable, writable, hung up.
     pub fn poll(&mut self) -> Option<(Slot, bool, bool, bool)> {
         let slot = self.slot.filter(|_| self.has_edge())?;
-        self.is_news = false;
-        self.is_room = false;
         let readable = !self.up.is_empty() || self.up_ended || self.is_broken;
         let writable = self.room() > 0 || self.is_broken;
+        // Room that is gone before it was told of is awaited again, as in the kernel's `tcp_poll`.
+        self.wants_room |= self.is_room && !writable;
+        self.is_news = false;
+        self.is_room = false;
         Some((slot, readable, writable, self.up_ended || self.is_broken))
     }
 
