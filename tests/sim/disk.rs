@@ -1,9 +1,10 @@
 //! The simulated disk with the log service before it: what the committing and the reading thread do, on the clock of
 //! the simulation. The desk between them and the shards is the real one.
 
+use crate::image::Image;
 use crate::planted::Planted;
 use crate::rng::Rng;
-use crate::table::{DiskFaults, Image, SimTable};
+use crate::table::{DiskFaults, SimTable};
 use roomcast::hashing::HashKey;
 use roomcast::hub::Restored;
 use roomcast::limits::STORE_RETRY_MS;

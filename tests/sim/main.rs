@@ -23,6 +23,7 @@ mod commands;
 mod connection;
 mod disk;
 mod hostile;
+mod image;
 mod less;
 mod link;
 mod network;

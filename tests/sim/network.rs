@@ -4,10 +4,11 @@
 //! time that the engine asked for. A wake-up that the engine forgot to ask for is therefore missed here too.
 
 use crate::disk::{Disk, Kept, SimPort};
+use crate::image::Image;
 use crate::link::{Link, Quality, SharedLink, SimSocket};
 use crate::planted::{self, Planted};
 use crate::rng::Rng;
-use crate::table::{DiskFaults, Image};
+use crate::table::DiskFaults;
 use roomcast::callers::{Caller, Seat, TurnedAway};
 use roomcast::counters::Counters;
 use roomcast::engine::{Engine, Now, Place, Settings, Site, Walk};

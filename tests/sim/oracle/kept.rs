@@ -1,7 +1,7 @@
 //! What is on the disk, compared with what was seen.
 
 use super::logs::{Life, Logs};
-use crate::table::{Image, Stored, StoredLog};
+use crate::image::{Image, Stored, StoredLog};
 use crate::told::{Log, deletion};
 use roomcast::log::What;
 use roomcast::room::{Key, Space};

@@ -19,7 +19,7 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
-use crate::table::Image;
+use crate::image::Image;
 use crate::told::{Log, Position, Told};
 use chat::Chat;
 use logs::Logs;
