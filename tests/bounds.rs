@@ -45,19 +45,19 @@ const TESTED: &[(&str, &str)] = &[
     ("SESSION_BYTES_MAX", "identity::a_secret_may_be_brought"),
     (
         "TOKEN_BYTES_MAX",
-        "authority::a_token_has_a_greatest_length",
+        "authority/signatures::a_token_has_a_greatest_length",
     ),
     (
         "TOKEN_SECRET_BYTES_MIN",
-        "authority::secrets_have_a_least_length_and_keys_a_greatest_number",
+        "authority/keys::secrets_have_a_least_length_and_keys_a_greatest_number",
     ),
     (
         "TOKEN_KEY_COUNT_MAX",
-        "authority::secrets_have_a_least_length_and_keys_a_greatest_number",
+        "authority/keys::secrets_have_a_least_length_and_keys_a_greatest_number",
     ),
     (
         "TOKEN_RSA_BYTES_MIN",
-        "authority::bad_keys_are_refused_with_their_file_and_nothing_of_it",
+        "authority/keys::bad_keys_are_refused_with_their_file_and_nothing_of_it",
     ),
     (
         "TOKEN_LEEWAY_S_MAX",
@@ -65,7 +65,7 @@ const TESTED: &[(&str, &str)] = &[
     ),
     (
         "TOKEN_ROOM_COUNT_MAX",
-        "authority::rooms_are_granted_by_pattern",
+        "authority/claims::rooms_are_granted_by_pattern",
     ),
     ("TOKEN_WARNING_MS", "tokens/lifetime::a_token_is_refreshed"),
     ("SEQ_END", "errors::each_refusal_has_its_code"),
