@@ -351,7 +351,9 @@ impl Client {
                     let place = self.pings.iter().position(|ping| *ping == payload);
                     self.pings.drain(..=place.expect("a pong without a ping"));
                 }
-                Said::Answer(_) | Said::Ping(_) | Said::Close(_) => {}
+                // What was on its way meanwhile has no answer.
+                Said::Close(_) => self.is_tainted = true,
+                Said::Answer(_) | Said::Ping(_) => {}
             }
         }
     }
