@@ -74,7 +74,9 @@ impl Denial {
         match self {
             Denial::Missing => "this server wants a token: bring one",
             Denial::TooLong => "the token is too long",
-            Denial::Malformed => "the token is malformed, or lacks `sub` or `exp`",
+            Denial::Malformed => {
+                "the token is malformed, signed in no way that is taken here, or lacks `sub` or `exp`"
+            }
             Denial::Critical => "the token has a `crit` that is not understood here",
             Denial::Key => "no key is known for the `alg` and `kid` of the token",
             Denial::Signature => "the signature of the token is wrong",

@@ -40,6 +40,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error}");
+            if !log::log_enabled!(log::Level::Error) {
+                // Whoever wants no log still wants to know why nothing runs.
+                eprintln!("error: {error}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -28,8 +28,8 @@ pub enum Tool {
     /// Write the messages of a room to standard output, one JSON object a line. The server may run. Numbers that it does
     /// not keep any more are named on standard error.
     Export {
-        /// Data folder.
-        #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
+        /// Data folder; the variable ROOMCAST_DATA names it too. A settings file is not read.
+        #[arg(long, value_name = "DIR", default_value_os_t = data_folder())]
         data: PathBuf,
         /// The room.
         #[arg(long)]
@@ -41,8 +41,8 @@ pub enum Tool {
     /// Read messages as `export` writes them, into rooms that end before them. All of them or none; the server must
     /// not run.
     Import {
-        /// Data folder.
-        #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
+        /// Data folder; the variable ROOMCAST_DATA names it too. A settings file is not read.
+        #[arg(long, value_name = "DIR", default_value_os_t = data_folder())]
         data: PathBuf,
         /// Into this room, whatever the messages say.
         #[arg(long)]
@@ -51,10 +51,11 @@ pub enum Tool {
         file: Option<PathBuf>,
     },
     /// Copy the database into a file that does not exist yet, for nobody else to read. The server may run. To restore
-    /// it, stop the server, put it in the place of roomcast.db, and remove roomcast.db-wal and roomcast.db-shm.
+    /// it, stop the server, put it in the place of roomcast.db, owned by the user that the server runs as, and remove
+    /// roomcast.db-wal and roomcast.db-shm.
     Backup {
-        /// Data folder.
-        #[arg(long, value_name = "DIR", default_value = "roomcast-data")]
+        /// Data folder; the variable ROOMCAST_DATA names it too. A settings file is not read.
+        #[arg(long, value_name = "DIR", default_value_os_t = data_folder())]
         data: PathBuf,
         /// The copy.
         file: PathBuf,
@@ -66,6 +67,8 @@ pub enum Tool {
 pub enum ToolError {
     /// There is no database in the data folder.
     Missing(PathBuf),
+    /// The data folder cannot be looked into.
+    Closed(PathBuf, io::Error),
     /// The data folder cannot be used.
     Store(StoreError),
     /// A line of an import is wrong: its number from 1, and why.
@@ -109,11 +112,17 @@ impl Line<'_> {
     }
 }
 
-/// The tool that a command line names, if it names one. Help and errors of it end the process.
+/// Where the server's data is, if no flag says so.
+fn data_folder() -> PathBuf {
+    let named = std::env::var_os("ROOMCAST_DATA").filter(|folder| !folder.is_empty());
+    named.map_or_else(|| "roomcast-data".into(), PathBuf::from)
+}
+
+/// The tool that a command line names, if it does not begin with a flag, as all of the server's do. Help and errors of it
+/// end the process.
 pub fn named(arguments: &[OsString]) -> Option<Tool> {
-    let first = arguments.get(1)?.to_str()?;
-    let is_tool = ["export", "import", "backup"].contains(&first);
-    is_tool.then(|| Tool::parse_from(arguments))
+    let first = arguments.get(1)?.as_encoded_bytes();
+    (!first.starts_with(b"-")).then(|| Tool::parse_from(arguments))
 }
 
 /// Does what a tool is for.
@@ -139,7 +148,11 @@ pub fn run(tool: &Tool) -> Result<(), ToolError> {
             eprintln!("imported messages: {count}");
             Ok(())
         }
-        Tool::Backup { data, file } => backup(data, file),
+        Tool::Backup { data, file } => {
+            let bytes = backup(data, file)?;
+            eprintln!("copied {}: {bytes} bytes", store::database(data).display());
+            Ok(())
+        }
     }
 }
 
@@ -155,7 +168,10 @@ fn export(data: &Path, room: &str, since: u64, mut out: impl Write) -> Result<()
             after = *seq;
         }
         if lines.is_empty() {
-            tell_missing(after, opened.map_or(0, |opened| opened.head.seq) + 1);
+            match opened {
+                Some(opened) => tell_missing(after, opened.head.seq + 1),
+                None => eprintln!("nothing is kept of a room {room:?}"),
+            }
             return out.flush().map_err(ToolError::Stream);
         }
     }
@@ -329,7 +345,8 @@ fn check(room: &str, line: &Line<'_>, latest_ms: u64) -> Result<(), String> {
     }
 }
 
-fn backup(data: &Path, file: &Path) -> Result<(), ToolError> {
+/// Returns the length of the copy, in bytes.
+fn backup(data: &Path, file: &Path) -> Result<u64, ToolError> {
     let failed = |error| ToolError::File(file.to_owned(), error);
     let database = existing(data)?;
     // SQLite fills an empty file, and this one is nobody else's from the beginning.
@@ -338,20 +355,24 @@ fn backup(data: &Path, file: &Path) -> Result<(), ToolError> {
     let copy = new.open(file).map_err(failed)?;
     let copied = store::copy_to(&database, file)
         .map_err(ToolError::Store)
-        .and_then(|()| copy.sync_all().map_err(failed));
+        .and_then(|()| copy.sync_all().map_err(failed))
+        .and_then(|()| copy.metadata().map_err(failed));
     if copied.is_err() {
         // Half a copy is none; that it could not be made is what has to be told.
         let _ = fs::remove_file(file);
     }
-    copied
+    copied.map(|metadata| metadata.len())
 }
 
 /// The database of a data folder, which must be there: opening would make it.
 fn existing(data: &Path) -> Result<PathBuf, ToolError> {
     let path = store::database(data);
-    match path.is_file() {
-        true => Ok(path),
-        false => Err(ToolError::Missing(path)),
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => Ok(path),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(ToolError::Closed(path, error))
+        }
+        Ok(_) | Err(_) => Err(ToolError::Missing(path)),
     }
 }
 
@@ -371,7 +392,16 @@ impl<E: Into<StoreError>> From<E> for ToolError {
 impl fmt::Display for ToolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ToolError::Missing(path) => write!(f, "there is no {}", path.display()),
+            ToolError::Missing(path) => write!(
+                f,
+                "there is no {}: name the data folder with --data",
+                path.display()
+            ),
+            ToolError::Closed(path, error) => write!(
+                f,
+                "{}: {error}: run this as the user of the server, or as root",
+                path.display()
+            ),
             ToolError::Store(error) => error.fmt(f),
             ToolError::Line(number, reason) => write!(f, "line {number}: {reason}"),
             ToolError::File(path, error) => write!(f, "{}: {error}", path.display()),

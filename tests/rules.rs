@@ -326,6 +326,10 @@ fn a_wrong_rule_is_named() {
         ),
         (format!("{rule}jion = \"all\"\n"), &["jion"]),
         (
+            format!("{rule}private = true\njoin = \"all\"\n"),
+            &["number 1", "\"r\"", "join", "private", "everybody"],
+        ),
+        (
             format!("{rule}join = \"ann\"\n"),
             &["number 1", "\"r\"", "join", "ann", "list"],
         ),

@@ -230,7 +230,12 @@ fn a_backup_is_for_nobody_else_and_is_whole_or_not_there() {
     let scratch = Folder::new("copies");
     fs::create_dir_all(scratch.path()).expect("a folder");
     let copy = scratch.path().join("copy");
-    tool("backup", &folder, &[path(&copy)]);
+    let (is_done, _, err) = run("backup", &folder, &[path(&copy)]);
+    let length = fs::metadata(&copy).expect("the copy").len();
+    assert!(
+        is_done && err.contains(path(&folder.database())) && err.contains(&length.to_string()),
+        "what was copied is told: {err}"
+    );
     let mode = fs::metadata(&copy).expect("the copy").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     fs::write(&copy, "").expect("a file");
@@ -247,6 +252,43 @@ fn a_backup_is_for_nobody_else_and_is_whole_or_not_there() {
     let (is_done, _, err) = run("backup", &folder, &[path(&broken)]);
     assert!(!is_done && err.contains("not a database"), "{err}");
     assert!(!broken.exists(), "what was begun is gone");
+}
+
+#[test]
+fn the_variable_names_the_folder_too() {
+    let (folder, server) = filled("variable");
+    let mut command = program();
+    command.env("ROOMCAST_DATA", folder.path());
+    let (status, out, err) = run_to_end(command.args(["export", "--room", "r"]));
+    assert_eq!((status.success(), out.lines().count()), (true, 5), "{err}");
+    stop(server);
+}
+
+#[test]
+fn what_a_tool_cannot_do_is_told_with_the_remedy() {
+    let (folder, server) = filled("remedies");
+    let (is_done, out, err) = run("export", &folder, &["--room", "R"]);
+    assert!(
+        is_done && out.is_empty() && err.contains("nothing is kept of a room \"R\""),
+        "{err}"
+    );
+    let (is_done, _, err) = run("export", &Folder::new("nowhere"), &["--room", "r"]);
+    assert!(!is_done && err.contains("--data"), "{err}");
+    // A file in the place of the folder: not that there is none.
+    let scratch = Folder::new("a-file");
+    fs::write(scratch.path(), "").expect("a file");
+    let (is_done, _, err) = run("export", &scratch, &["--room", "r"]);
+    assert!(
+        !is_done && err.contains("as the user of the server"),
+        "{err}"
+    );
+    fs::remove_file(scratch.path()).expect("it is there");
+    let (status, _, err) = run_to_end(program().args(["bakup", "x"]));
+    assert!(
+        status.code() == Some(2) && err.contains("'backup'"),
+        "{err}"
+    );
+    stop(server);
 }
 
 #[test]

@@ -152,7 +152,7 @@ pub fn read(files: &[PathBuf], set: Option<&Path>) -> Result<Vec<Key>, KeyError>
     ) {
         (true, Some(path)) => Err(KeyError::new(
             path,
-            format!("there are more than {TOKEN_KEY_COUNT_MAX} keys with those in it"),
+            format!("makes more than {TOKEN_KEY_COUNT_MAX} keys with those in it"),
         )),
         (_, _) => Ok(keys),
     }

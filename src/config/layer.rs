@@ -29,7 +29,8 @@ Run it without any flag and open http://127.0.0.1:8080 in two browser windows.
 
 Each setting below is also a variable (ROOMCAST_MAX_MESSAGE for --max-message; an empty one counts as not set) and a \
 key of the TOML file that --config names (max_message; a flag that repeats is a list there). A flag beats the \
-environment, which beats the file, which beats the default.
+environment, which beats the file, which beats the default. Not settings are --config, which is a variable but no key, \
+and --check-config and --new-epoch, which are flags alone.
 
 The file alone has rules of rooms, a [[room]] table each; the first whose pattern fits a room's name counts:
   pattern       the rooms, as \"news\" or \"team-*\"
@@ -81,7 +82,8 @@ pub struct Layer {
     #[arg(long, value_name = "ADDR:PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:9090",
           help_heading = PLACE)]
     pub admin: Option<String>,
-    /// Threads that serve connections, each with an event loop of its own (1 to 64).
+    /// Threads that serve connections, each with an event loop of its own (1 to 64). The default is as many as there are
+    /// cores that the process may use.
     #[arg(long, value_name = "COUNT", help_heading = PLACE)]
     pub shards: Option<u16>,
     /// Keep each shard on a core of its own: the first on the first core that the process may use, and so on. For
@@ -134,9 +136,9 @@ pub struct Layer {
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub echo: Option<bool>,
     /// Compress frames for clients that offer permessage-deflate. A room compresses each frame once for all its
-    /// members of a shard, but what each sends has to be inflated. It costs about 12 µs of processor time for a frame
-    /// of 128 bytes and 23 µs for one of 1 KiB, and takes off a sixth of the first and three fifths of the second: it
-    /// pays where messages are long, rooms large, or bandwidth is dear.
+    /// members of a shard, but what each sends has to be inflated. It costs 9 to 12 µs of processor time for a
+    /// frame of 128 bytes and 14 to 23 µs for one of 1 KiB, and takes off a sixth of the first and three fifths of the
+    /// second: it pays where messages are long, rooms large, or bandwidth is dear.
     #[arg(long, help_heading = ENDPOINTS, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           hide_possible_values = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -146,8 +148,9 @@ pub struct Layer {
     /// Web Token that names the user; see --jwt-key and --jwt-jwks).
     #[arg(long, value_name = "HOW", help_heading = IDENTITY)]
     pub auth: Option<String>,
-    /// Key that tokens are checked with: a secret of 32 bytes or more (HS256), or a public key in PEM (RS256, ES256 or
-    /// EdDSA, by what it is). Repeatable (or separated by commas). Read again on SIGHUP, and when it changes.
+    /// Key that tokens are checked with: a secret of 32 bytes or more (HS256; the end of its last line is not part of
+    /// it), or a public key in PEM (RS256, ES256 or EdDSA, by what it is). Repeatable (or separated by commas). Read
+    /// again on SIGHUP, and when it changes.
     #[arg(long, value_name = "FILE", value_delimiter = ',', help_heading = IDENTITY)]
     pub jwt_key: Option<Vec<String>>,
     /// JWK set with keys that tokens are checked with; a token names its key by `kid`. Read again on SIGHUP, and when it
@@ -289,7 +292,8 @@ pub struct Arguments {
     /// TOML file with settings.
     #[arg(long, value_name = "FILE", help_heading = PLACE)]
     pub config: Option<String>,
-    /// Print the settings that would run as TOML, with where each comes from, and exit.
+    /// Print the settings that would run as TOML, with where each comes from, and exit. What they name is not looked for:
+    /// files, folders, users, addresses.
     #[arg(long, help_heading = PLACE)]
     pub check_config: bool,
     /// Give the logs in the data folder a new epoch, so that no client takes its position in them for valid. A

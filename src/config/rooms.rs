@@ -66,8 +66,15 @@ fn rule(table: &RoomTable) -> Result<RoomRule, Wrong> {
     let is_private = table.private.unwrap_or(false);
     Ok(RoomRule {
         pattern: Pattern::new(&table.pattern),
-        join: match &table.join {
-            Some(whom) => who("join", whom)?,
+        join: match given("join", table.join.as_ref())? {
+            Some(Who::All) if is_private => {
+                return Err((
+                    "join",
+                    "opens a private room to everybody: list who may, or take private away"
+                        .to_owned(),
+                ));
+            }
+            Some(whom) => whom,
             None if is_private => Who::Moderators,
             None => Who::All,
         },
@@ -100,9 +107,10 @@ fn moderators(whom: Option<&Whom>) -> Result<Who, Wrong> {
     match given("moderate", whom)? {
         None | Some(Who::Nobody) => Ok(Who::Nobody),
         Some(Who::Users(names)) => Ok(Who::Users(names)),
-        Some(Who::All | Who::Moderators) => {
-            Err(("moderate", "is \"none\" or a list of user names".to_owned()))
-        }
+        Some(Who::All | Who::Moderators) => Err((
+            "moderate",
+            "takes \"none\" or a list of user names".to_owned(),
+        )),
     }
 }
 

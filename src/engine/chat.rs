@@ -217,7 +217,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         else {
             let refusal = request.refuse(
                 Code::Unauthorized,
-                "say `hello` first: this connection asked for that",
+                "say `hello` first, with the token where the server wants one",
             );
             self.hub.refuse_command(slot, &refusal);
             return;

@@ -28,8 +28,9 @@
 //!
 //! # Close codes
 //!
-//! The number in the WebSocket close frame, and the `code` of the `bye` event before it. The hundreds of the numbers
-//! from 4000 on say when to come back, so that a client obeys codes that it has never seen.
+//! The number in the WebSocket close frame, and the `code` of the `bye` event, which comes before it where the client
+//! did nothing wrong. The hundreds of the numbers from 4000 on say when to come back, so that a client obeys codes that
+//! it has never seen.
 //!
 //! | code | meaning | come back |
 //! |---|---|---|

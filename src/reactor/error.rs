@@ -41,7 +41,13 @@ impl fmt::Display for StartError {
                 )
             }
             StartError::Bind(flag, address, error) => {
-                write!(f, "cannot listen on {address} ({flag}): {error}")
+                write!(f, "cannot listen on {address} ({flag}): {error}")?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str(": start it as root (see --user), or take a port from 1024 on")
+                    }
+                    _ => Ok(()),
+                }
             }
             StartError::User(error) => error.fmt(f),
             StartError::Keys(error) => write!(f, "tokens cannot be checked: {error}"),

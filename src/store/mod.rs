@@ -57,7 +57,7 @@ use crate::hub::Restored;
 use crate::limits::{FREE_BYTES_MIN, FREE_PERCENT_MIN, WAL_PAGE_COUNT};
 use crate::log::{LogService, TableError};
 use crate::sanctions::Sanction;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -350,7 +350,13 @@ impl fmt::Display for StoreError {
                 path.display()
             ),
             StoreError::Folder(path, error) => {
-                write!(f, "cannot use {} (--data): {error}", path.display())
+                write!(f, "cannot use {} (--data): {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => f.write_str(
+                        ": it has to be the own folder of the user that the server runs as",
+                    ),
+                    _ => Ok(()),
+                }
             }
             StoreError::Newer(version) => write!(
                 f,
@@ -364,7 +370,18 @@ impl fmt::Display for StoreError {
                 f,
                 "the database is damaged ({verdict}): restore a backup, or see what `sqlite3 roomcast.db .recover` saves"
             ),
-            StoreError::Sqlite(error) => write!(f, "the database: {error}"),
+            StoreError::Sqlite(error) => {
+                write!(f, "the database (roomcast.db in --data): {error}")?;
+                match error.sqlite_error_code() {
+                    Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                        f.write_str(": put a backup in its place")
+                    }
+                    Some(
+                        ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly,
+                    ) => f.write_str(": it has to belong to the user that the server runs as"),
+                    Some(_) | None => Ok(()),
+                }
+            }
             StoreError::Table(error) => write!(f, "the database: {error}"),
         }
     }

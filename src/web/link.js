@@ -67,6 +67,7 @@ export class Link {
     this.owner = owner;
     this.url = address(options.url);
     this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    if (!this.WebSocket) throw new TypeError('There is no WebSocket here: pass one as the option `WebSocket`');
     this.clock = options.clock ?? systemClock;
     this.random = options.random ?? Math.random;
     this.page = options.page === undefined ? (globalThis.document ?? null) : options.page;

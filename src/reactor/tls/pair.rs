@@ -24,6 +24,9 @@ const ALPN: &[u8] = b"http/1.1";
 /// Whom a certificate for development is for.
 const DEVELOPMENT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+/// What is to be done about a file that may not be read.
+const UNREADABLE: &str = ": let the user read it that the server runs as";
+
 /// Why there is no TLS with these files.
 #[derive(Debug)]
 pub enum KeyError {
@@ -214,7 +217,13 @@ fn write(path: &Path, text: &str) -> Result<(), KeyError> {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KeyError::File(path, error) => write!(f, "{}: {error}", path.display()),
+            KeyError::File(path, error) => {
+                write!(f, "{}: {error}", path.display())?;
+                match error.kind() {
+                    io::ErrorKind::PermissionDenied => f.write_str(UNREADABLE),
+                    _ => Ok(()),
+                }
+            }
             KeyError::Missing(path, what) => {
                 write!(f, "{}: there is no {what} in it, in PEM", path.display())
             }
