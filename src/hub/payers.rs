@@ -104,7 +104,7 @@ impl Hub {
         } else if !payer.is_none_or(is_paid) {
             Some(TooMany::OfAddress)
         } else {
-            (self.rooms.len() >= self.room_count_max()).then_some(TooMany::OfServer)
+            (self.rooms.home_count() >= self.room_count_max()).then_some(TooMany::OfServer)
         }
     }
 
@@ -113,7 +113,10 @@ impl Hub {
     /// not done for each, and several go at once.
     pub(super) fn make_place(&mut self, key: &Key) {
         let (bound, now) = (self.room_count_max(), self.now.tick());
-        if self.rooms.len() < bound || self.find(key).is_some() || now < self.payers.next_sweep {
+        if self.rooms.home_count() < bound
+            || self.find(key).is_some()
+            || now < self.payers.next_sweep
+        {
             return;
         }
         self.payers.next_sweep = now + ticks(ROOM_SWEEP_MS);

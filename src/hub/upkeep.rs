@@ -95,7 +95,8 @@ impl Hub {
             Space::Raw => true,
             Space::Chat if room.tail.seq() == 0 => true,
             // That of a connected user stays, so that what comes for them is seen to come.
-            Space::Inbox if !home.is_kept || self.is_connected(&room.key.name) => false,
+            Space::Inbox if self.is_connected(&room.key.name) => false,
+            Space::Inbox if !home.is_kept && room.tail.seq() > 0 => false,
             Space::Chat | Space::Inbox => self.now.tick() >= room.touched + self.hold(home),
         };
         if room.members.is_empty() && is_over {

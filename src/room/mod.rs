@@ -168,6 +168,12 @@ impl Room {
         }
     }
 
+    /// Whether it is one of those of which there may be so many: of a room once, at its home, and of an inbox never, as
+    /// there are no more of them than users.
+    fn is_bounded(&self) -> bool {
+        self.home().is_some() && self.key.space != Space::Inbox
+    }
+
     /// The home's part, where this is the home.
     pub fn home(&self) -> Option<&Home> {
         match &self.role {
@@ -258,6 +264,7 @@ impl Room {
 pub struct Rooms {
     slots: Slots<Room>,
     index: NameIndex,
+    home_count: usize,
 }
 
 impl Rooms {
@@ -273,6 +280,7 @@ impl Rooms {
     /// Adds a room.
     pub fn insert(&mut self, room: Room, hash_key: HashKey) -> u32 {
         let hash = Key::hash(room.key.space, &room.key.name, hash_key);
+        self.home_count += usize::from(room.is_bounded());
         let index = self.slots.insert(room).index;
         let slots = &self.slots;
         self.index
@@ -288,6 +296,7 @@ impl Rooms {
         self.index
             .remove(hash, index, |index| rehash(slots, index, hash_key));
         let room = self.slots.remove(index);
+        self.home_count -= usize::from(room.as_ref().is_some_and(Room::is_bounded));
         self.slots.shrink();
         room
     }
@@ -327,7 +336,12 @@ impl Rooms {
         self.slots.places()
     }
 
-    /// How many rooms there are.
+    /// How many there are of those that are bounded in number, which are counted where they are at home.
+    pub fn home_count(&self) -> usize {
+        self.home_count
+    }
+
+    /// How many there are, replicas and inboxes included.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
