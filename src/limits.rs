@@ -268,7 +268,7 @@ pub const CHUNK_COUNT_MAX: usize = 1_000;
 pub const READ_QUEUE_COUNT_MAX: usize = 16 * 1024;
 /// Memory for pages of the database, in bytes for each of its two connections.
 pub const STORE_CACHE_BYTES: usize = 16 * 1024 * 1024;
-/// Logs whose places in the database are remembered.
+/// Logs whose places in the database are remembered, and names whose owners are.
 pub const STORE_PLACE_COUNT_MAX: usize = 100_000;
 /// New pages in the write-ahead log at which they are brought into the database.
 pub const CHECKPOINT_PAGE_COUNT: u32 = 256;

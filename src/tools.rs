@@ -258,6 +258,7 @@ fn import(data: &Path, room: Option<&str>, input: impl BufRead) -> Result<usize,
     let id_key = store.id_key();
     let table = store.table();
     table.begin().map_err(StoreError::Table)?;
+    table.note_import()?;
     let latest_ms = store::unix_ms() + IMPORT_AHEAD_MS;
     let mut count = 0;
     for (number, text) in (1..).zip(input.lines()) {

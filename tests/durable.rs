@@ -18,6 +18,8 @@ sharded!(
     history_pages_through_the_store,
     history_says_what_is_before_memory,
     a_restored_backup_has_a_new_epoch,
+    a_guest_who_goes_at_once_is_owed_nothing,
+    a_repetition_after_a_new_epoch_makes_no_second_copy,
     retention_trims_and_says_so,
     what_is_older_than_its_days_is_trimmed,
 );
@@ -258,6 +260,45 @@ fn history_says_what_is_before_memory(shards: u16) {
         page(r#","limit":11"#),
         ((1..=11).collect::<Vec<_>>(), false)
     );
+}
+
+fn a_guest_who_goes_at_once_is_owed_nothing(shards: u16) {
+    let folder = Folder::new("guests");
+    let server = folder.serve(shards);
+    let mut bob = server.client("bob");
+    for number in 1..=20 {
+        let mut guest = Client::open(&server, "");
+        guest.say(json!({"type": "message", "to": "bob", "content": number}));
+        drop(guest);
+        assert_eq!(seq(&bob.take("message")), number);
+    }
+    stop(server);
+    assert_eq!(folder.query("SELECT count(*) FROM copies"), ["0"]);
+}
+
+fn a_repetition_after_a_new_epoch_makes_no_second_copy(shards: u16) {
+    let folder = Folder::new("no-second-copy");
+    let mut server = folder.serve(shards);
+    drop(server.client("bob"));
+    let ann = server.client("ann");
+    let entry = format!("?user=ann&session={}", ann.session);
+    drop(ann);
+    let message = json!({"type": "message", "to": "bob", "content": 1, "id": "1"});
+    for flags in [&[][..], &[], &["--new-epoch"]] {
+        let mut ann = Client::open(&server, &entry);
+        let ack = ann.ask(message.clone(), "ack");
+        assert_eq!(seq(&ack), 1);
+        let page = ann.ask(json!({"type": "history", "to": "ann"}), "history");
+        let copies = page["messages"].as_array().expect("a list").len();
+        assert!(copies <= 1, "{page}");
+        stop(server);
+        server = folder.serve_with(shards, flags);
+    }
+    let mut ann = Client::open(&server, &entry);
+    assert_eq!(ann.ask(message, "ack")["dup"], true);
+    stop(server);
+    let copies = "SELECT count(*) FROM history WHERE content = '1'";
+    assert_eq!(folder.query(copies), ["2"], "of both sides one");
 }
 
 fn a_restored_backup_has_a_new_epoch(shards: u16) {

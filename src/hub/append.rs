@@ -22,6 +22,8 @@ struct Given {
     seq: u64,
     unix_ms: u64,
     dup: bool,
+    /// Whether the sender's own copy of it is to be kept.
+    is_owed: bool,
 }
 
 impl Hub {
@@ -130,11 +132,17 @@ impl Hub {
                 seq,
                 unix_ms,
                 dup: false,
+                is_owed: true,
             },
-            Outcome::Met { seq, unix_ms } => Given {
+            Outcome::Met {
+                seq,
+                unix_ms,
+                is_owed,
+            } => Given {
                 seq,
                 unix_ms,
                 dup: true,
+                is_owed,
             },
             Outcome::Refused
             | Outcome::Missing
@@ -158,7 +166,9 @@ impl Hub {
             self.append_message(append, &key, draft, given);
         }
         if !append.is_copy {
-            self.copy_to_sender(append, &key, draft, given);
+            if given.is_owed {
+                self.copy_to_sender(append, &key, draft, given);
+            }
             self.acknowledge(append, &key, draft, given);
         }
     }
@@ -196,7 +206,7 @@ impl Hub {
         }
     }
 
-    /// The sender's own inbox gets a private message too, unless it is the same inbox. Repeating that is harmless.
+    /// The sender's own inbox gets a private message too, unless it is the same inbox.
     fn copy_to_sender(&mut self, append: &Append, key: &Key, draft: &Draft<'_>, given: Given) {
         if key.space != Space::Inbox || *key.name == *draft.sender {
             return;

@@ -171,8 +171,8 @@ impl Hub {
                 if !is_proven(&proof, &secret) {
                     return Err(Code::NameTaken);
                 }
-                if let (Claim::Left { .. }, Some(entry)) = (claim, self.users.at_mut(user)) {
-                    entry.claim = Claim::Held;
+                if let Claim::Left { .. } = claim {
+                    self.welcome_back(user);
                 }
                 if proof == Proof::Token && secret != NO_SECRET {
                     return Ok(self.seal(user, proof));
@@ -196,6 +196,20 @@ impl Hub {
                 self.keep_claim(user, address);
                 Ok(Grant::Awaited(user, proof))
             }
+        }
+    }
+
+    /// The owner of a name is connected again. That is kept, so that the name is not taken for left should the process
+    /// end without telling.
+    fn welcome_back(&mut self, user: u32) {
+        let Some(entry) = self.users.at_mut(user) else {
+            return;
+        };
+        entry.claim = Claim::Held;
+        if self.durable {
+            let name = shared(&entry.name);
+            let note = Note::Returned { name };
+            self.submission.requests.push(Request::Note(note));
         }
     }
 
@@ -259,7 +273,10 @@ impl Hub {
             Note::Claim { name, .. } => (name, true),
             Note::Seal { name } => (name, false),
             // Where these are lost, names are held longer and messages pushed again.
-            Note::Left { .. } | Note::Release { .. } | Note::Confirm { .. } => return,
+            Note::Returned { .. }
+            | Note::Left { .. }
+            | Note::Release { .. }
+            | Note::Confirm { .. } => return,
             Note::Sanction { sanction, asked } => {
                 self.sanctioned(sanction, asked, outcome);
                 return;

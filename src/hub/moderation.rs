@@ -8,7 +8,7 @@ use super::members::Sent;
 use super::record::Attempt;
 use super::{Hub, epoch_text};
 use crate::limits::UNCOMMITTED_BYTES_UNIT;
-use crate::log::{Asked, Note, Outcome, Request as LogRequest};
+use crate::log::{Asked, Lifted, Note, Outcome, Request as LogRequest};
 use crate::mail::{Denied, Mail, Order, Removal, Reserve};
 use crate::proto::event::{self, Measure, SystemEvent};
 use crate::proto::{Action, Code, Refusal, Request};
@@ -134,19 +134,23 @@ impl Hub {
             room: Arc::clone(&room.name),
             user: Arc::clone(&order.user),
             penalty,
-            asked: Some((asked.clone(), Arc::clone(&order.by))),
+            lifted: Lifted::Asked {
+                asked: asked.clone(),
+                by: Arc::clone(&order.by),
+            },
         };
         self.submission.requests.push(LogRequest::Note(note));
     }
 
     /// What has ended need not be kept any longer.
     fn expire_sanctions(&mut self) {
-        for sanction in self.sanctions.expire(self.now.unix_ms) {
+        let unix_ms = self.now.unix_ms;
+        for sanction in self.sanctions.expire(unix_ms) {
             let note = Note::Lift {
                 room: Arc::clone(&sanction.room),
                 user: Arc::clone(&sanction.user),
                 penalty: sanction.penalty,
-                asked: None,
+                lifted: Lifted::Ended { unix_ms },
             };
             self.submission.requests.push(LogRequest::Note(note));
         }
@@ -189,13 +193,16 @@ impl Hub {
             room,
             user,
             penalty,
-            asked,
+            lifted,
         } = note
         else {
             return;
         };
-        // What ended by itself is told to nobody.
-        let Some((asked, by)) = asked else { return };
+        let (asked, by) = match lifted {
+            Lifted::Asked { asked, by } => (asked, by),
+            // It is told to nobody.
+            Lifted::Ended { .. } => return,
+        };
         let room = chat_room(room);
         let action = match penalty {
             Penalty::Mute => Action::Unmute,

@@ -66,8 +66,12 @@ impl Table for MemoryTable {
         Ok(Vec::new())
     }
 
-    fn is_claimed(&mut self, _name: &str) -> Result<bool, TableError> {
+    fn is_owed(&mut self, _dedupe: u128) -> Result<bool, TableError> {
         Ok(false)
+    }
+
+    fn owner(&mut self, _name: &str) -> Result<Option<u64>, TableError> {
+        Ok(None)
     }
 }
 

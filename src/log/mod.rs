@@ -26,6 +26,8 @@
 //! | the disk refuses the second (it is full, it fails) | [`LogService::recover`] keeps the copy before anything else is kept, and tells the shards |
 //! | the second fails, and is kept nevertheless | there is no note any more; the shard is told what it missed |
 //! | the copy comes late, or again | its key names the message, so it meets the first |
+//! | the message comes again | its copy is kept again only while the note is there |
+//! | the sender is a guest, of whom nothing is kept | nothing is noted |
 //! | the sender's name changes hands | the note goes with the inbox |
 //!
 //! Where the first is refused nothing is owed, and the sender is told that the outcome is unknown; where it is kept
@@ -45,7 +47,8 @@ pub use memory::{MemoryLog, MemoryTable};
 pub use read::{Deleter, Deletion, Found, Purpose, Read, Stretch, encode_message, look_up};
 pub use service::{LogService, copy_key};
 pub use submission::{
-    Answers, Append, Asked, Draft, Note, Outcome, Request, Standing, Submission, Submitted, What,
+    Answers, Append, Asked, Draft, Lifted, Note, Outcome, Request, Standing, Submission, Submitted,
+    What,
 };
 pub use table::{Copy, Entry, First, Opened, Owed, Reader, Span, Table, TableError};
 

@@ -2,8 +2,8 @@
 
 use super::dedupe::Dedupe;
 use super::{
-    Answers, Append, Copy, Entry, Head, Opened, Outcome, Request, Submission, Submitted, Table,
-    TableError,
+    Answers, Append, Copy, Entry, First, Head, Opened, Outcome, Request, Submission, Submitted,
+    Table, TableError,
 };
 use crate::hashing::HashKey;
 use crate::room::{Key, Space};
@@ -201,7 +201,10 @@ impl<T: Table> LogService<T> {
                     is_kept,
                 } => self.open((shard, *log), key, *hint, *is_kept),
                 Request::Append(append) => self.append(shard, &submission, append, unix_ms),
-                Request::Find { message, .. } => self.find((shard, message.log), message.dedupe),
+                Request::Find { message, .. } => {
+                    let sender = submission.draft(message).sender;
+                    self.find((shard, message.log), message, sender)
+                }
                 Request::Note(note) => {
                     self.in_transaction(|service| service.table.note(note).map(|()| Outcome::Noted))
                 }
@@ -277,21 +280,62 @@ impl<T: Table> LogService<T> {
     }
 
     /// Whether a message was kept before. It changes nothing, and so needs no transaction.
-    fn find(&mut self, place: Place, dedupe: Option<u128>) -> Outcome {
-        let (Some(log), Some(dedupe)) = (self.logs.get(&place), dedupe) else {
+    fn find(&mut self, place: Place, message: &Append, sender: &str) -> Outcome {
+        let (Some(log), Some(dedupe)) = (self.logs.get(&place), message.dedupe) else {
             return Outcome::Refused;
         };
-        let found = match &log.ids {
-            Some(ids) => Ok(ids.find(dedupe)),
+        let met = match &log.ids {
+            Some(ids) => Ok(ids.find(dedupe).map(met)),
             // What a transaction that has failed may have kept is not known.
             None if self.is_failed() => return Outcome::Refused,
-            None => self.table.find(&log.key, dedupe),
+            None => {
+                let key = self.key_of(message, sender);
+                key.and_then(|key| self.meet(place, (key, Some(dedupe)), sender))
+            }
         };
-        match found {
-            Ok(Some((seq, unix_ms))) => Outcome::Met { seq, unix_ms },
-            Ok(None) => Outcome::Missing,
-            Err(_) => Outcome::Refused,
+        met.map_or(Outcome::Refused, |met| met.unwrap_or(Outcome::Missing))
+    }
+
+    /// Under which key the table meets a message again: whoever has taken a name may choose an `id` that the one before
+    /// had chosen.
+    fn key_of(&mut self, message: &Append, sender: &str) -> Result<Option<u128>, TableError> {
+        let Some(dedupe) = message.dedupe.filter(|_| !message.is_copy) else {
+            return Ok(message.dedupe);
+        };
+        Ok(Some(match self.table.owner(sender)? {
+            Some(0) | None => dedupe,
+            Some(owner) => self
+                .hash_key
+                .wide(&[&dedupe.to_le_bytes(), &owner.to_le_bytes()]),
+        }))
+    }
+
+    /// The message of the table that has this key, or one from elsewhere that has the other.
+    fn meet(
+        &mut self,
+        place: Place,
+        (key, imported_key): (Option<u128>, Option<u128>),
+        sender: &str,
+    ) -> Result<Option<Outcome>, TableError> {
+        let (Some(log), Some(key)) = (self.logs.get(&place), key) else {
+            return Ok(None);
+        };
+        let mut first = self.table.find(&log.key, key)?;
+        if let (None, Some(key), true) = (first, imported_key, self.table.has_imported()) {
+            first = self.table.find(&log.key, key)?;
         }
+        let Some((seq, unix_ms)) = first else {
+            return Ok(None);
+        };
+        let is_owed = is_private(&log.key, sender)
+            && self
+                .table
+                .is_owed(copy_key(self.hash_key, &log.key.name, log.head.epoch, seq))?;
+        Ok(Some(Outcome::Met {
+            seq,
+            unix_ms,
+            is_owed,
+        }))
     }
 
     fn append(
@@ -309,8 +353,8 @@ impl<T: Table> LogService<T> {
         let Some(ids) = &mut log.ids else {
             return self.in_transaction(|service| service.keep(place, append, draft, unix_ms));
         };
-        if let Some((seq, unix_ms)) = append.dedupe.and_then(|dedupe| ids.find(dedupe)) {
-            return Outcome::Met { seq, unix_ms };
+        if let Some(first) = append.dedupe.and_then(|dedupe| ids.find(dedupe)) {
+            return met(first);
         }
         log.head.seq += 1;
         log.last_ms = unix_ms.max(log.last_ms);
@@ -318,13 +362,6 @@ impl<T: Table> LogService<T> {
         if let Some(dedupe) = append.dedupe {
             ids.insert(dedupe, (seq, unix_ms));
             ids.expire(seq);
-        }
-        if let Some(dedupe) = append.dedupe
-            && append.is_copy
-            && self.is_durable
-        {
-            // The copy for a user of whom nothing is kept: there is no other.
-            self.in_transaction(|service| service.table.settle(dedupe).map(|()| Outcome::Closed));
         }
         Outcome::Kept { seq, unix_ms }
     }
@@ -337,29 +374,33 @@ impl<T: Table> LogService<T> {
         draft: super::Draft<'_>,
         unix_ms: u64,
     ) -> Result<Outcome, TableError> {
+        let dedupe = self.key_of(append, draft.sender)?;
+        if let Some(met) = self.meet(place, (dedupe, append.dedupe), draft.sender)? {
+            return Ok(met);
+        }
         let Some(log) = self.logs.get_mut(&place) else {
             return Ok(Outcome::Refused);
         };
-        if let Some(dedupe) = append.dedupe
-            && let Some((seq, unix_ms)) = self.table.find(&log.key, dedupe)?
-        {
-            return Ok(Outcome::Met { seq, unix_ms });
-        }
         // Time does not run backwards within a log, whatever the clock does.
         let unix_ms = unix_ms.max(log.last_ms);
         let seq = log.head.seq + 1;
-        let is_private = log.key.space == Space::Inbox && *log.key.name != *draft.sender;
         let copy = match append.dedupe {
             Some(dedupe) if append.is_copy => Copy::Settles(dedupe),
-            Some(_) | None if is_private => {
-                Copy::Owed(copy_key(self.hash_key, &log.key.name, log.head.epoch, seq))
+            Some(_) | None if is_private(&log.key, draft.sender) => {
+                // Of guests nothing is kept.
+                match self.table.owner(draft.sender)? {
+                    Some(_) => {
+                        Copy::Owed(copy_key(self.hash_key, &log.key.name, log.head.epoch, seq))
+                    }
+                    None => Copy::None,
+                }
             }
             Some(_) | None => Copy::None,
         };
         let entry = Entry {
             seq,
             unix_ms,
-            dedupe: append.dedupe,
+            dedupe,
             client: append.client,
             copy,
             draft,
@@ -422,6 +463,20 @@ pub fn copy_key(id_key: HashKey, recipient: &str, epoch: u64, seq: u64) -> u128 
         &epoch.to_le_bytes(),
         &seq.to_le_bytes(),
     ])
+}
+
+/// Whether the sender of a message to this log has a log of its own for it.
+fn is_private(key: &Key, sender: &str) -> bool {
+    key.space == Space::Inbox && *key.name != *sender
+}
+
+/// A message that is there already, of which nothing is owed.
+fn met((seq, unix_ms): First) -> Outcome {
+    Outcome::Met {
+        seq,
+        unix_ms,
+        is_owed: false,
+    }
 }
 
 fn unasked(submission: Submission, outcomes: Vec<Outcome>) -> Answers {

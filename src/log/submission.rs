@@ -135,6 +135,11 @@ pub enum Note {
         /// The name.
         name: Arc<str>,
     },
+    /// Its owner is connected again.
+    Returned {
+        /// The name.
+        name: Arc<str>,
+    },
     /// The last connection of its owner has gone.
     Left {
         /// The name.
@@ -169,8 +174,25 @@ pub enum Note {
         user: Arc<str>,
         /// See [`Penalty`].
         penalty: Penalty,
-        /// The moderator's connection and name, where it does not end by itself.
-        asked: Option<(Asked, Arc<str>)>,
+        /// See [`Lifted`].
+        lifted: Lifted,
+    },
+}
+
+/// Why a mute or a ban is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lifted {
+    /// A moderator ended it.
+    Asked {
+        /// The moderator's connection.
+        asked: Asked,
+        /// The moderator's name.
+        by: Arc<str>,
+    },
+    /// Its time was over at this one, in milliseconds since the Unix epoch. One that has taken its place goes on.
+    Ended {
+        /// See above.
+        unix_ms: u64,
     },
 }
 
@@ -192,6 +214,8 @@ pub enum Outcome {
         seq: u64,
         /// Its first time.
         unix_ms: u64,
+        /// Whether the sender's own copy of it, a private message, is still to be kept.
+        is_owed: bool,
     },
     /// It was not kept before, as far as ids are remembered.
     Missing,

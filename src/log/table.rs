@@ -151,9 +151,18 @@ pub trait Table: Reader {
     /// that succeeded.
     fn recover(&mut self) -> Result<(), TableError>;
 
-    /// Copies that were owed when the process before ended.
+    /// Copies that are owed, of which a process that begins is to keep all.
     fn owed(&mut self) -> Result<Vec<Owed>, TableError>;
 
-    /// Whether a name is claimed.
-    fn is_claimed(&mut self, name: &str) -> Result<bool, TableError>;
+    /// Whether a copy is owed.
+    fn is_owed(&mut self, dedupe: u128) -> Result<bool, TableError>;
+
+    /// Whose a claimed name is: a number that tells its owner from those who had it before. 0 where it is not known of
+    /// anybody before.
+    fn owner(&mut self, name: &str) -> Result<Option<u64>, TableError>;
+
+    /// Whether logs came from elsewhere, with ids that are known to whoever has their senders' names here.
+    fn has_imported(&self) -> bool {
+        false
+    }
 }

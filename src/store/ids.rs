@@ -158,7 +158,7 @@ impl Moving {
 
 /// Puts the first of these ids into the table. Some may be there: a crash came before they were gone from elsewhere.
 fn put(connection: &Connection, ids: &mut Sorted, count: usize) -> rusqlite::Result<()> {
-    let sql = "INSERT OR IGNORE INTO ids VALUES (?1, ?2, ?3, ?4)";
+    let sql = "INSERT OR REPLACE INTO ids VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
     for _ in 0..count {
         let Some(((log_id, key), (seq, unix_ms))) = ids.pop_first() else {

@@ -10,12 +10,14 @@ use crate::users::{NO_SECRET, SecretHash};
 use std::sync::Arc;
 
 impl SqliteTable {
-    /// Every claimed name.
+    /// Every claimed name, at a start: who was connected when the process before ended has left now.
     ///
     /// # Errors
     ///
     /// The disk failed.
     pub fn names(&self, unix_ms: u64) -> rusqlite::Result<Vec<Restored>> {
+        let sql = "UPDATE users SET seen_unix_ms = ?1 WHERE seen_unix_ms = 0";
+        self.connection.execute(sql, [unix_ms.cast_signed()])?;
         let mut names = self.connection.prepare(
             "SELECT u.name, u.secret, coalesce(l.epoch, u.epoch), coalesce(l.head, 0), u.address,
                     u.seen_unix_ms, u.since_unix_ms
@@ -62,6 +64,10 @@ impl SqliteTable {
                 let mut update = connection.prepare_cached(sql)?;
                 update.execute((&**name, NO_SECRET))?;
             }
+            Note::Returned { name } => {
+                let sql = "UPDATE users SET seen_unix_ms = 0 WHERE name = ?1";
+                connection.prepare_cached(sql)?.execute([&**name])?;
+            }
             Note::Left { name, unix_ms } => {
                 let sql = "UPDATE users SET seen_unix_ms = ?2 WHERE name = ?1";
                 let mut update = connection.prepare_cached(sql)?;
@@ -82,8 +88,8 @@ impl SqliteTable {
                 room,
                 user,
                 penalty,
-                ..
-            } => sanctions::forget(connection, room, user, *penalty)?,
+                lifted,
+            } => sanctions::forget(connection, (room, user, *penalty), lifted)?,
         }
         Ok(())
     }
@@ -91,10 +97,14 @@ impl SqliteTable {
     /// The inbox of a name that changes hands. Its messages are removed in the background, and what is still owed to it
     /// is not for the next owner.
     fn drop_inbox(&mut self, name: &Arc<str>) -> rusqlite::Result<()> {
-        self.forget_place(&Key {
+        // What this transaction has added to it goes with it.
+        self.write_heads()?;
+        self.forget_owner(&Key {
             space: Space::Inbox,
             name: name.clone(),
         });
+        let sql = "DELETE FROM copies WHERE log_id = (SELECT id FROM logs WHERE space = 'inbox' AND name = ?1)";
+        self.connection.prepare_cached(sql)?.execute([&**name])?;
         let sql =
             "UPDATE logs SET space = 'dropped', name = id WHERE space = 'inbox' AND name = ?1";
         self.connection.prepare_cached(sql)?.execute([&**name])?;
@@ -107,24 +117,31 @@ impl SqliteTable {
 
 #[cfg(test)]
 mod tests {
-    use crate::log::{Copy, Draft, Entry, Note, Table, What};
-    use crate::room::{Key, Space};
-    use crate::store::{Plan, Retention, open};
+    use super::*;
+    use crate::log::{Copy, Draft, Entry, Table, What};
+    use crate::store::{Opened, Plan, Retention, open};
+    use std::path::{Path, PathBuf};
 
-    #[test]
-    fn what_is_owed_to_a_name_goes_with_it() {
-        let folder = std::env::temp_dir().join(format!("roomcast-owed-{}", std::process::id()));
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("roomcast-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
+        folder
+    }
+
+    fn opened(folder: &Path) -> Opened {
         let plan = Plan {
-            folder: folder.clone(),
+            folder: folder.to_owned(),
             retention: Retention::default(),
             is_new_epoch: false,
             inbox_bytes_max: crate::limits::Limits::default().inbox_bytes_max,
             seed: [7; 32],
         };
-        let mut opened = open(plan).expect("a store");
-        let table = opened.table();
-        let entry = |seq, sender| Entry {
+        open(plan).expect("a store")
+    }
+
+    /// A message to bob, of which the copy is owed.
+    fn entry(seq: u64, sender: &str) -> Entry<'_> {
+        Entry {
             seq,
             unix_ms: 1,
             dedupe: None,
@@ -138,11 +155,96 @@ mod tests {
                 content: "1",
                 metadata: None,
             },
-        };
-        let bobs = Key {
+        }
+    }
+
+    fn bobs() -> Key {
+        Key {
             space: Space::Inbox,
             name: "bob".into(),
+        }
+    }
+
+    fn keep(table: &mut SqliteTable, notes: &[Note]) {
+        table.begin().expect("a transaction");
+        for note in notes {
+            table.note(note).expect("kept");
+        }
+        table.commit().expect("kept");
+    }
+
+    #[test]
+    fn who_was_connected_when_a_process_ended_has_left_at_the_start_of_the_next() {
+        let folder = folder("seen");
+        let mut store = opened(&folder);
+        let claim = |name: &str| Note::Claim {
+            name: name.into(),
+            secret: NO_SECRET,
+            epoch: 1,
+            address: None,
+            since_ms: 1,
         };
+        let left = |name: &str, unix_ms| Note::Left {
+            name: name.into(),
+            unix_ms,
+        };
+        let name = "back".into();
+        let notes = [
+            claim("there"),
+            claim("gone"),
+            left("gone", 1),
+            claim("back"),
+            left("back", 1),
+            Note::Returned { name },
+        ];
+        keep(store.table(), &notes);
+        let now_ms = 30 * 24 * 3_600_000;
+        let names = store.table().names(now_ms).expect("read");
+        let mut hours: Vec<(&str, u64)> = names
+            .iter()
+            .map(|restored| (&*restored.name, restored.left_hours))
+            .collect();
+        hours.sort_unstable();
+        let expected = [("back", 0), ("gone", 30 * 24 - 1), ("there", 0)];
+        assert_eq!(hours, expected);
+        // Whoever does not come back is forgotten in the end.
+        let later = store.table().names(2 * now_ms).expect("read");
+        let is_there = |restored: &&Restored| &*restored.name == "there";
+        let there = later.iter().find(is_there).expect("it is held");
+        assert_eq!(there.left_hours, 30 * 24);
+        store.close().expect("in good order");
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+
+    #[test]
+    fn an_inbox_goes_with_what_the_same_transaction_added_to_it() {
+        let folder = folder("moved");
+        let mut store = opened(&folder);
+        let table = store.table();
+        let number = |table: &SqliteTable, sql: &str| {
+            let number = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+            table.connection.query_row(sql, [], number).expect("read")
+        };
+        table.begin().expect("a transaction");
+        table.append(&bobs(), 1, &entry(1, "ann")).expect("kept");
+        let name = "bob".into();
+        table.note(&Note::Release { name }).expect("kept");
+        table.commit().expect("kept");
+        let copies = number(table, "SELECT count(*) FROM copies");
+        assert_eq!(copies, 0, "there is nothing that could be copied");
+        // Upkeep removes messages up to the head.
+        let head = number(table, "SELECT head FROM logs WHERE space = 'dropped'");
+        assert_eq!(head, 1);
+        store.close().expect("in good order");
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+
+    #[test]
+    fn what_is_owed_to_a_name_goes_with_it() {
+        let folder = folder("owed");
+        let mut store = opened(&folder);
+        let table = store.table();
+        let bobs = bobs();
         table.begin().expect("a transaction");
         for (seq, sender) in [(1, "ann"), (2, "eve")] {
             table.append(&bobs, 1, &entry(seq, sender)).expect("kept");
@@ -159,7 +261,7 @@ mod tests {
             .map(|owed| owed.seq)
             .collect();
         assert_eq!(owed, [2]);
-        opened.close().expect("in good order");
+        store.close().expect("in good order");
         let _ = std::fs::remove_dir_all(&folder);
     }
 }

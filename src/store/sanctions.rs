@@ -1,5 +1,6 @@
 //! Mutes and bans in SQL.
 
+use crate::log::Lifted;
 use crate::sanctions::{Penalty, Sanction};
 use rusqlite::{Connection, Row};
 use std::sync::Arc;
@@ -23,20 +24,25 @@ pub fn keep(connection: &Connection, sanction: &Sanction) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Forgets one, within the transaction.
+/// Forgets one, within the transaction: that of a user in a room.
 ///
 /// # Errors
 ///
 /// The disk failed.
 pub fn forget(
     connection: &Connection,
-    room: &str,
-    user: &str,
-    penalty: Penalty,
+    (room, user, penalty): (&str, &str, Penalty),
+    lifted: &Lifted,
 ) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM sanctions WHERE room = ?1 AND user = ?2 AND penalty = ?3";
+    let ended_ms = match lifted {
+        Lifted::Asked { .. } => None,
+        Lifted::Ended { unix_ms } => Some(unix_ms.cast_signed()),
+    };
+    let sql = "DELETE FROM sanctions WHERE room = ?1 AND user = ?2 AND penalty = ?3
+               AND (?4 IS NULL OR until_unix_ms <= ?4)";
     let mut delete = connection.prepare_cached(sql)?;
-    delete.execute((room, user, penalty.as_str())).map(|_| ())
+    let row = (room, user, penalty.as_str(), ended_ms);
+    delete.execute(row).map(|_| ())
 }
 
 /// Every one that has not ended; the others are forgotten.
@@ -67,4 +73,71 @@ fn sanction(row: &Row<'_>) -> rusqlite::Result<Sanction> {
         by: text(5)?.into(),
         since_ms: row.get::<_, i64>(6)?.cast_unsigned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Asked, Note, Table};
+    use crate::room::Connection;
+    use crate::store::{Plan, Retention, open};
+
+    #[test]
+    fn what_has_taken_the_place_of_an_ended_one_goes_on() {
+        let folder = std::env::temp_dir().join(format!("roomcast-lifted-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        let plan = Plan {
+            folder: folder.clone(),
+            retention: Retention::default(),
+            is_new_epoch: false,
+            inbox_bytes_max: crate::limits::Limits::default().inbox_bytes_max,
+            seed: [7; 32],
+        };
+        let mut opened = open(plan).expect("a store");
+        let table = opened.table();
+        let asked = Asked {
+            from: Connection::NONE,
+            id: None,
+        };
+        let mute = |user: &str, until_ms| Note::Sanction {
+            sanction: Arc::new(Sanction {
+                room: "r".into(),
+                user: user.into(),
+                penalty: Penalty::Mute,
+                until_ms,
+                reason: None,
+                by: "mod".into(),
+                since_ms: 1,
+            }),
+            asked: asked.clone(),
+        };
+        let lift = |user: &str, lifted| Note::Lift {
+            room: "r".into(),
+            user: user.into(),
+            penalty: Penalty::Mute,
+            lifted,
+        };
+        let ended = Lifted::Ended { unix_ms: 100 };
+        let by_moderator = Lifted::Asked {
+            asked: asked.clone(),
+            by: "mod".into(),
+        };
+        table.begin().expect("a transaction");
+        for (user, until_ms, lifted) in [
+            ("over", Some(100), &ended),
+            ("again", Some(101), &ended),
+            ("for good", None, &ended),
+            ("lifted", Some(101), &by_moderator),
+        ] {
+            table.note(&mute(user, until_ms)).expect("kept");
+            table.note(&lift(user, lifted.clone())).expect("kept");
+        }
+        table.commit().expect("kept");
+        let left = load(&table.connection, 0).expect("read");
+        let mut users: Vec<&str> = left.iter().map(|sanction| &*sanction.user).collect();
+        users.sort_unstable();
+        assert_eq!(users, ["again", "for good"]);
+        opened.close().expect("in good order");
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! | table | one row is |
 //! |---|---|
-//! | `meta` | something about the whole store: its `id`, the `epoch` of its logs, the key that hashes ids, the count of `commits` |
+//! | `meta` | something about the whole store: its `id`, the `epoch` of its logs, the key that hashes ids, the count of `commits`, and the time in milliseconds from which the ids of a name's owners are told apart (`told_apart_ms`), and whether messages were `imported` |
 //! | `logs` | a room (`space` is `room`) or an inbox (`inbox`, by user): where it stands (`head`), what is not kept any more (`trimmed`), and up to where its user surely had it (`confirmed`). `dropped` ones are on their way out |
 //! | `messages` | a message, in the order in which they came; or the deletion of one (`deletes` has its number), of which a tombstone is left (`deleted` is 1) |
 //! | `ids` | the `id` of a message, as a keyed hash of its sender and the `id`, for as long as it is remembered |
@@ -27,7 +27,7 @@ pub const VERSION: u32 = migration_count();
 const APPLICATION: i64 = 0x726d_6374;
 
 /// What makes version `n + 1` from version `n`.
-const MIGRATIONS: [&str; 5] = [FIRST, SANCTIONS, DELETIONS, BY_ARRIVAL, OWNERS];
+const MIGRATIONS: [&str; 6] = [FIRST, SANCTIONS, DELETIONS, BY_ARRIVAL, OWNERS, TOLD_APART];
 
 const fn migration_count() -> u32 {
     // Few of them: it fits.
@@ -171,6 +171,12 @@ const OWNERS: &str = "
 ALTER TABLE users ADD COLUMN since_unix_ms INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// Of names that were claimed in an earlier version, ids are kept as if nobody had had the name before.
+const TOLD_APART: &str = "
+INSERT INTO meta (name, value) VALUES ('told_apart_ms', coalesce(
+    (SELECT iif(value > 0, (unixepoch() + 1) * 1000, 0) FROM meta WHERE name = 'commits'), 0));
+";
+
 /// What a new store begins with.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed {
@@ -261,6 +267,7 @@ mod tests {
          INSERT INTO messages VALUES (1, 3, 7, 'ann', NULL, NULL, 0, 'null', NULL, 1, 0);",
         "INSERT INTO new_ids VALUES (1, zeroblob(40));",
         "UPDATE users SET since_unix_ms = 3;",
+        "UPDATE meta SET value = 0 WHERE name = 'commits';",
     ];
 
     /// A database as the version left it.
@@ -327,7 +334,21 @@ mod tests {
             );
             let epoch = "SELECT printf('%d', value) FROM meta WHERE name = 'epoch'";
             assert_eq!(text(&connection, epoch), "2", "it keeps its own");
+            let apart = "SELECT printf('%d', value) FROM meta WHERE name = 'told_apart_ms'";
+            assert_eq!(text(&connection, apart), "0", "nothing was committed");
         }
+    }
+
+    #[test]
+    fn ids_of_before_are_known_to_who_had_their_names() {
+        let mut connection = of_version(5);
+        connection
+            .execute_batch("UPDATE meta SET value = 1 WHERE name = 'commits'")
+            .unwrap();
+        migrate(&mut connection, &SEED).unwrap();
+        let is_now = "SELECT printf('%d', value / 1000 - unixepoch() BETWEEN -60 AND 1)
+                      FROM meta WHERE name = 'told_apart_ms'";
+        assert_eq!(text(&connection, is_now), "1");
     }
 
     #[test]

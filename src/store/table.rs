@@ -43,6 +43,12 @@ pub struct SqliteTable {
     /// Bytes over which an inbox is full.
     inbox_bytes_max: u64,
     places: HashMap<Key, Place, HashKey>,
+    /// See [`Table::owner`].
+    owners: HashMap<Box<str>, Option<u64>, HashKey>,
+    /// See [`Table::has_imported`].
+    has_imported: bool,
+    /// Names that were claimed later than this have owners of their own, in milliseconds since the Unix epoch.
+    told_apart_ms: u64,
     /// Logs that this transaction has moved.
     moved: Vec<Key>,
     ids: Ids,
@@ -66,6 +72,8 @@ impl SqliteTable {
         inbox_bytes_max: u64,
     ) -> rusqlite::Result<SqliteTable> {
         let epoch: i64 = meta(&connection, "epoch")?;
+        let told_apart_ms: i64 = meta(&connection, "told_apart_ms")?;
+        let has_imported = meta(&connection, "imported").optional()?;
         Ok(SqliteTable {
             ids: Ids::load(&connection)?,
             checkpoints: None,
@@ -73,6 +81,9 @@ impl SqliteTable {
             epoch: epoch.cast_unsigned(),
             inbox_bytes_max,
             places: HashMap::with_hasher(id_key),
+            owners: HashMap::with_hasher(id_key),
+            has_imported: has_imported.is_some(),
+            told_apart_ms: told_apart_ms.cast_unsigned(),
             moved: Vec::new(),
             mark,
             mark_file,
@@ -89,6 +100,17 @@ impl SqliteTable {
         let mut update = self.connection.prepare_cached(sql)?;
         let row = (space(key.space), &*key.name, seq.cast_signed());
         update.execute(row).map(|_| ())
+    }
+
+    /// Says, in the transaction, that logs came from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The disk failed.
+    pub fn note_import(&mut self) -> rusqlite::Result<()> {
+        self.has_imported = true;
+        let sql = "INSERT OR IGNORE INTO meta (name, value) VALUES ('imported', 1)";
+        self.connection.execute(sql, []).map(|_| ())
     }
 
     /// From now on checkpoints are made on a thread, over another connection to the same database.
@@ -134,9 +156,10 @@ impl SqliteTable {
         }
     }
 
-    /// Forgets where a log lies.
-    pub(super) fn forget_place(&mut self, key: &Key) {
-        self.places.remove(key);
+    /// Forgets where the inbox of a name lies, and whose the name is.
+    pub(super) fn forget_owner(&mut self, inbox: &Key) {
+        self.places.remove(inbox);
+        self.owners.remove(&*inbox.name);
     }
 
     /// Brings the write-ahead log into the database and empties it, as far as others let it.
@@ -326,7 +349,7 @@ impl SqliteTable {
     }
 
     /// Writes where the logs of the transaction stand now.
-    fn write_heads(&mut self) -> rusqlite::Result<()> {
+    pub(super) fn write_heads(&mut self) -> rusqlite::Result<()> {
         let sql = "UPDATE logs SET head = ?2, unix_ms = ?3 WHERE id = ?1";
         let mut update = self.connection.prepare_cached(sql)?;
         for key in self.moved.drain(..) {
@@ -437,6 +460,7 @@ impl Table for SqliteTable {
 
     fn recover(&mut self) -> Result<(), TableError> {
         self.places.clear();
+        self.owners.clear();
         self.moved.clear();
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
@@ -474,9 +498,36 @@ impl Table for SqliteTable {
         Ok(owed.collect::<rusqlite::Result<_>>()?)
     }
 
-    fn is_claimed(&mut self, name: &str) -> Result<bool, TableError> {
-        let sql = "SELECT 1 FROM users WHERE name = ?1";
-        Ok(self.connection.prepare_cached(sql)?.exists([name])?)
+    fn is_owed(&mut self, dedupe: u128) -> Result<bool, TableError> {
+        let sql = "SELECT 1 FROM copies WHERE key = ?1";
+        let mut find = self.connection.prepare_cached(sql)?;
+        Ok(find.exists([dedupe.to_be_bytes()])?)
+    }
+
+    fn has_imported(&self) -> bool {
+        self.has_imported
+    }
+
+    fn owner(&mut self, name: &str) -> Result<Option<u64>, TableError> {
+        if let Some(owner) = self.owners.get(name) {
+            return Ok(*owner);
+        }
+        let sql = "SELECT since_unix_ms FROM users WHERE name = ?1";
+        let mut find = self.connection.prepare_cached(sql)?;
+        let since_ms = find.query_row([name], |row| unsigned(row, 0)).optional()?;
+        // Ids were kept for whoever had the name, before it was told since when that is.
+        let owner = since_ms.map(|since_ms| {
+            if since_ms > self.told_apart_ms {
+                since_ms
+            } else {
+                0
+            }
+        });
+        if self.owners.len() >= STORE_PLACE_COUNT_MAX {
+            self.owners.clear();
+        }
+        self.owners.insert(name.into(), owner);
+        Ok(owner)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the simulated disk keeps: logs with their entries, names, bans, and the changes that a transaction makes.
 
 use roomcast::hub::Restored;
-use roomcast::log::{Copy, Draft, Entry, First, Head, Note, Opened, Owed, Span, What};
+use roomcast::log::{Copy, Draft, Entry, First, Head, Lifted, Note, Opened, Owed, Span, What};
 use roomcast::room::{Key, Space};
 use roomcast::sanctions::Sanction;
 use roomcast::users::{NO_SECRET, SecretHash};
@@ -121,9 +121,20 @@ impl Image {
         self.copies.clear();
     }
 
-    /// Whether a name is somebody's.
-    pub fn is_claimed(&self, name: &str) -> bool {
-        self.users.contains_key(name)
+    /// A process begins: who was connected when the one before ended has left now.
+    pub fn leave_all(&mut self, unix_ms: u64) {
+        let connected = self.users.values_mut().filter(|user| user.seen_ms == 0);
+        connected.for_each(|user| user.seen_ms = unix_ms);
+    }
+
+    /// Whether a copy is owed.
+    pub fn is_owed(&self, dedupe: u128) -> bool {
+        self.copies.contains_key(&dedupe)
+    }
+
+    /// Whose a name is, by the time since when.
+    pub fn owner(&self, name: &str) -> Option<u64> {
+        Some(self.users.get(name)?.since_ms)
     }
 
     /// The message of a log that was the first with its `id`.
@@ -235,6 +246,11 @@ impl Image {
                     user.secret = NO_SECRET;
                 }
             }
+            Note::Returned { name } => {
+                if let Some(user) = self.users.get_mut(&name) {
+                    user.seen_ms = 0;
+                }
+            }
             Note::Left { name, unix_ms } => {
                 if let Some(user) = self.users.get_mut(&name) {
                     user.seen_ms = unix_ms;
@@ -253,8 +269,17 @@ impl Image {
                 let place = (Arc::clone(&sanction.room), Arc::clone(&sanction.user));
                 self.bans.insert(place, sanction);
             }
-            Note::Lift { room, user, .. } => {
-                self.bans.remove(&(room, user));
+            Note::Lift {
+                room, user, lifted, ..
+            } => {
+                let place = (room, user);
+                let is_over = |ban: &Arc<Sanction>| match lifted {
+                    Lifted::Asked { .. } => true,
+                    Lifted::Ended { unix_ms } => !ban.is_running(unix_ms),
+                };
+                if self.bans.get(&place).is_some_and(is_over) {
+                    self.bans.remove(&place);
+                }
             }
         }
     }

@@ -116,8 +116,10 @@ impl SimTable {
         self.crash_count += 1;
     }
 
-    /// Every claimed name.
-    pub fn names(&self, unix_ms: u64) -> Vec<Restored> {
+    /// Every claimed name, at a start.
+    pub fn names(&mut self, unix_ms: u64) -> Vec<Restored> {
+        self.durable.leave_all(unix_ms);
+        self.live.leave_all(unix_ms);
         self.durable.names(unix_ms)
     }
 
@@ -250,8 +252,12 @@ impl Table for SimTable {
         Ok(self.durable.owed())
     }
 
-    fn is_claimed(&mut self, name: &str) -> Result<bool, TableError> {
-        Ok(self.live.is_claimed(name))
+    fn is_owed(&mut self, dedupe: u128) -> Result<bool, TableError> {
+        Ok(self.live.is_owed(dedupe))
+    }
+
+    fn owner(&mut self, name: &str) -> Result<Option<u64>, TableError> {
+        Ok(self.live.owner(name))
     }
 }
 

@@ -139,7 +139,7 @@ impl<T: Table> LogService<T> {
         let Some((sender, unix_ms)) = message else {
             return self.table.settle(owed.dedupe);
         };
-        if !self.table.is_claimed(&sender)? {
+        if self.table.owner(&sender)?.is_none() {
             return self.table.settle(owed.dedupe);
         }
         let (space, hint) = (Space::Inbox, Head { epoch: 0, seq: 0 });

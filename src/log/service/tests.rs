@@ -44,7 +44,8 @@ struct Shelf {
     draft: Option<(Vec<Row>, Vec<Debt>)>,
     fate: Fate,
     is_broken: bool,
-    names: Vec<String>,
+    /// Claimed names, and whose they are.
+    names: Vec<(String, u64)>,
 }
 
 impl Shelf {
@@ -177,8 +178,14 @@ impl Table for Shelf {
         Ok(self.copies.iter().map(owed).collect())
     }
 
-    fn is_claimed(&mut self, name: &str) -> Result<bool, TableError> {
-        Ok(self.names.iter().any(|claimed| claimed == name))
+    fn is_owed(&mut self, dedupe: u128) -> Result<bool, TableError> {
+        let copies = self.draft.as_ref().map_or(&self.copies, |draft| &draft.1);
+        Ok(copies.iter().any(|(owed, _, _)| *owed == dedupe))
+    }
+
+    fn owner(&mut self, name: &str) -> Result<Option<u64>, TableError> {
+        let claim = self.names.iter().find(|(claimed, _)| claimed == name);
+        Ok(claim.map(|(_, owner)| *owner))
     }
 }
 
@@ -247,7 +254,11 @@ fn kept(seq: u64, unix_ms: u64) -> Outcome {
 }
 
 fn met(seq: u64, unix_ms: u64) -> Outcome {
-    Outcome::Met { seq, unix_ms }
+    Outcome::Met {
+        seq,
+        unix_ms,
+        is_owed: false,
+    }
 }
 
 #[test]
@@ -441,6 +452,9 @@ fn a_log_that_is_not_open_refuses() {
 #[test]
 fn a_copy_that_is_owed_is_kept_at_the_next_start() {
     let mut service = LogService::new(Shelf::default(), KEY);
+    for name in ["ann", "bob"] {
+        service.table_mut().names.push((name.into(), 0));
+    }
     open(&mut service, LOG, key(Space::Inbox, "bob"));
     let mut submission = Submission::default();
     let from = (Connection::NONE, 0);
@@ -449,8 +463,12 @@ fn a_copy_that_is_owed_is_kept_at_the_next_start() {
     }
     outcomes(&mut service, submission, 100);
     let mut table = service.into_table();
-    assert_eq!(table.copies.len(), 2, "one to oneself is one entry");
-    table.names.push("ann".into());
+    let owed: Vec<u64> = table.copies.iter().map(|(_, _, seq)| *seq).collect();
+    assert_eq!(
+        owed,
+        [1],
+        "nothing to a guest, and one to oneself is one entry"
+    );
     // Twice: a copy that is there is not kept again.
     for _ in 0..2 {
         let mut service = LogService::new(table, KEY);
@@ -464,6 +482,65 @@ fn a_copy_that_is_owed_is_kept_at_the_next_start() {
             .collect();
         assert_eq!(copies.len(), 1);
         assert_eq!(copies[0].to.as_deref(), Some("bob"));
+    }
+}
+
+#[test]
+fn a_repetition_says_whether_its_copy_is_still_owed() {
+    let mut service = LogService::new(Shelf::default(), KEY);
+    service.table_mut().names.push(("ann".into(), 0));
+    let anns = Slot {
+        index: 2,
+        generation: 1,
+    };
+    open(&mut service, LOG, key(Space::Inbox, "bob"));
+    open(&mut service, anns, key(Space::Inbox, "ann"));
+    let (from, message) = ((Connection::NONE, 0), draft("ann", Some("bob")));
+    let mut submission = Submission::default();
+    submission.append(LOG, from, Some(7), false, &message);
+    assert_eq!(
+        outcomes(&mut service, submission.clone(), 100),
+        [kept(1, 100)]
+    );
+    let again = outcomes(&mut service, submission.clone(), 200);
+    let is_owed = Outcome::Met {
+        seq: 1,
+        unix_ms: 100,
+        is_owed: true,
+    };
+    assert_eq!(again, [is_owed]);
+    let mut copy = Submission::default();
+    let dedupe = Some(copy_key(KEY, "bob", 9, 1));
+    copy.append(anns, from, dedupe, true, &message);
+    assert_eq!(outcomes(&mut service, copy, 300), [kept(1, 300)]);
+    assert_eq!(outcomes(&mut service, submission, 400), [met(1, 100)]);
+}
+
+#[test]
+fn whoever_takes_a_name_repeats_nothing_of_its_last_owner() {
+    let mut service = LogService::new(Shelf::default(), KEY);
+    open(&mut service, LOG, key(Space::Chat, "room"));
+    let from = (Connection::NONE, 0);
+    let (mut message, mut find) = (Submission::default(), Submission::default());
+    message.append(LOG, from, Some(7), false, &draft("ann", None));
+    find.find(LOG, from, 7, Standing::Reader, &draft("ann", None));
+    // A guest, one who is not known to be another, and two who are.
+    for (owner, seq) in [(None, 1), (Some(0), 1), (Some(100), 2), (Some(90), 3)] {
+        let names = owner.map(|owner| ("ann".into(), owner));
+        service.table_mut().names = names.into_iter().collect();
+        let is_known = owner == Some(0);
+        let first = if is_known { met(1, 1) } else { kept(seq, seq) };
+        let missing = if is_known {
+            met(1, 1)
+        } else {
+            Outcome::Missing
+        };
+        assert_eq!(outcomes(&mut service, find.clone(), seq), [missing]);
+        assert_eq!(outcomes(&mut service, message.clone(), seq), [first]);
+        for again in [&find, &message] {
+            let again = outcomes(&mut service, again.clone(), 500);
+            assert_eq!(again, [met(seq, seq)], "{owner:?}");
+        }
     }
 }
 
@@ -481,7 +558,7 @@ fn a_copy_that_is_refused_is_kept_and_told_once_the_table_recovers() {
         (Fate::Lost, Fate::Kept),
     ] {
         let mut service = LogService::new(Shelf::default(), KEY);
-        service.table_mut().names.push("ann".into());
+        service.table_mut().names.push(("ann".into(), 0));
         open(&mut service, LOG, key(Space::Inbox, "bob"));
         open(&mut service, anns, key(Space::Inbox, "ann"));
         let mut submission = Submission::default();

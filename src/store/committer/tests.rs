@@ -101,8 +101,12 @@ impl Table for Faulty {
         self.table.owed()
     }
 
-    fn is_claimed(&mut self, name: &str) -> Result<bool, TableError> {
-        self.table.is_claimed(name)
+    fn is_owed(&mut self, dedupe: u128) -> Result<bool, TableError> {
+        self.table.is_owed(dedupe)
+    }
+
+    fn owner(&mut self, name: &str) -> Result<Option<u64>, TableError> {
+        self.table.owner(name)
     }
 }
 

@@ -230,6 +230,48 @@ fn a_room_is_dropped_whose_last_message_is_answered_after_everyone_has_left() {
     }
 }
 
+/// Neither who never left nor who came back has left when the process ends.
+#[test]
+fn a_name_is_held_for_its_owner_after_a_crash() {
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let limits = Limits {
+        name_hold_days: 1,
+        ..Limits::default()
+    };
+    for shard in [0, 1] {
+        let mut stage = Stage::on_disk(2, limits.clone(), DiskFaults::default(), 1);
+        let own = |name: &str| format!("/ws?user={name}&session={name:0>16}");
+        let back = stage.enter(shard, &own("bea"));
+        stage.rest();
+        stage.reset(back);
+        stage.wait(60_000);
+        for name in ["ann", "bea"] {
+            let place = stage.enter(shard, &own(name));
+            assert_eq!(words(&stage.told(place)), ["welcome"], "{name}");
+        }
+        stage.net.crash();
+        let other = stage.enter(shard, "/ws");
+        stage.wait(2 * 3_600_000);
+        stage.reset(other);
+        for name in ["ann", "bea"] {
+            let thief = format!("/ws?user={name}&session=0123456789abcdef");
+            let thief = stage.enter(1 - shard, &thief);
+            let told = stage.told(thief);
+            let is_taken = matches!(&told[..], [Told::Error { code, .. }] if code == "name_taken");
+            assert!(is_taken, "{name}: {told:?}");
+        }
+        // Who does not come back is forgotten in the end.
+        stage.pause(2 * DAY_MS);
+        for shard in [0, 1] {
+            let other = stage.enter(shard, "/ws");
+            stage.reset(other);
+        }
+        stage.rest();
+        let next = stage.enter(shard, "/ws?user=ann&session=0123456789abcdef");
+        assert_eq!(words(&stage.told(next)), ["welcome"]);
+    }
+}
+
 #[test]
 fn a_name_is_held_for_nobody_who_went_before_it_was_kept() {
     const DAY_MS: u64 = 24 * 3_600_000;
