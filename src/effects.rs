@@ -16,6 +16,8 @@ pub enum Effect {
     Chunk(Range<usize>),
     /// Its identity is settled: its frames may be read.
     Settled,
+    /// It is pinged as soon as it was sent what waits for it.
+    Ask,
     /// It is closed with this code, after what it was told before.
     Close(CloseCode, &'static str),
 }
@@ -64,6 +66,11 @@ impl Effects {
         self.list.push((to, Effect::Settled));
     }
 
+    /// See [`Effect::Ask`].
+    pub fn ask(&mut self, to: Slot) {
+        self.list.push((to, Effect::Ask));
+    }
+
     /// See [`Effect::Close`].
     pub fn close(&mut self, to: Slot, code: CloseCode, reason: &'static str) {
         self.list.push((to, Effect::Close(code, reason)));
@@ -86,7 +93,7 @@ impl Effects {
                 Effect::Reply(range) | Effect::Rest(range) | Effect::Chunk(range) => {
                     self.bytes.get(range.clone()).unwrap_or_default()
                 }
-                Effect::Settled | Effect::Close(..) => &[],
+                Effect::Settled | Effect::Ask | Effect::Close(..) => &[],
             };
             each(to, &effect, bytes);
         }

@@ -236,6 +236,8 @@ pub const REASON_BYTES_MAX: usize = 256;
 pub const HISTORY_COUNT_DEFAULT: usize = 50;
 /// Most messages on one `history` page; a higher `limit` is clamped.
 pub const HISTORY_COUNT_MAX: usize = 500;
+/// Part of `inbox_bytes_max` after which who reads an inbox is asked to confirm it.
+pub const INBOX_ASK_PARTS: usize = 4;
 /// Longest `history` page, in bytes; it holds at least one message.
 pub const HISTORY_BYTES_MAX: usize = 256 * 1024;
 /// Most names in one `presence`.

@@ -244,6 +244,10 @@ const TESTED: &[(&str, &str)] = &[
     ),
     ("DEDUPE_MS", "not refused: ids are forgotten"),
     (
+        "INBOX_ASK_PARTS",
+        "private::an_inbox_that_is_read_takes_more_than_its_bound",
+    ),
+    (
         "UNCOMMITTED_BYTES_MAX",
         "sim/scenes/disk::a_room_and_a_log_hold_so_much_that_is_not_kept_yet",
     ),

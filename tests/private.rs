@@ -9,6 +9,7 @@ transported!(
     the_senders_other_connections_get_a_copy,
     one_to_oneself_is_one_entry,
     an_inbox_waits_while_its_user_is_away,
+    an_inbox_that_is_read_takes_more_than_its_bound,
     what_a_pong_confirmed_is_not_pushed_again,
     an_inbox_goes_on_from_where_its_reader_says,
     a_position_that_does_not_fit_counts_as_not_given,
@@ -130,6 +131,31 @@ fn an_inbox_waits_while_its_user_is_away(shards: u16) {
             .collect();
         assert_eq!(contents, (1..=30).map(Value::from).collect::<Vec<_>>());
         assert_eq!(bob.rest_of("message"), Vec::<Value>::new());
+    }
+}
+
+fn an_inbox_that_is_read_takes_more_than_its_bound(shards: u16) {
+    let flags = ["--max-message=4096", "--inbox-bytes-max=16384"];
+    let server = Server::with(shards, &flags);
+    let mut ann = server.client("ann");
+    let mut bob = server.client("bob");
+    let text = "x".repeat(1000);
+    // Four times as much as may wait, long before the ping that comes in each interval.
+    for number in 1..=64 {
+        until("the message is taken", || {
+            let message =
+                json!({"type": "message", "to": "bob", "content": text, "id": format!("{number}")});
+            ann.say(message);
+            let answer = ann.next_of(&["ack", "error"]);
+            let is_taken = answer["type"] == "ack";
+            assert!(is_taken || answer["code"] == "overloaded", "{answer}");
+            if !is_taken {
+                // Who reads answers pings.
+                bob.barrier();
+            }
+            is_taken
+        });
+        assert_eq!(seq(&bob.take("message")), number);
     }
 }
 

@@ -20,6 +20,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
                 Effect::Rest(_) => self.deliver_rest(slot, bytes),
                 Effect::Chunk(_) => self.deliver_chunk(slot, bytes),
                 Effect::Settled => self.settled(slot),
+                Effect::Ask => self.ask(slot),
                 Effect::Close(code, reason) => self.dismiss_with(slot, *code, reason),
             });
             if self.hub.effects.is_empty() {
@@ -71,6 +72,17 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             replies.chunk(frames);
         }
         self.mark_flush(slot.index);
+    }
+
+    /// Lets the timer fire in which a ping goes out, with what it asks to confirm.
+    fn ask(&mut self, slot: Slot) {
+        if self
+            .peers
+            .get(slot)
+            .is_some_and(|peer| peer.phase == Phase::Chat)
+        {
+            self.arm_open(slot, self.now.tick());
+        }
     }
 
     fn settled(&mut self, slot: Slot) {

@@ -5,7 +5,7 @@
 
 use super::Hub;
 use super::publish::draft_bytes;
-use crate::limits::{PASSING_BYTES_MAX, STORE_RETRY_MS};
+use crate::limits::{INBOX_ASK_PARTS, PASSING_BYTES_MAX, STORE_RETRY_MS};
 use crate::log::{
     Answers, Append, Draft, Opened, Outcome, Request, Standing, What, copy_key, encode_message,
 };
@@ -286,5 +286,22 @@ impl Hub {
         }
         self.log_bytes = self.log_bytes + room.tail.memory() - before;
         self.mark_own(index, from);
+        self.ask_readers(index);
+    }
+
+    /// Asks who reads an inbox to confirm it before it is taken for full: usually that is done once in an interval.
+    fn ask_readers(&mut self, index: u32) {
+        let bytes_max = self.limits.inbox_bytes_max / INBOX_ASK_PARTS;
+        let Some(room) = self.rooms.at_mut(index) else {
+            return;
+        };
+        let head = room.tail.head();
+        if room.key.space != Space::Inbox || head.saturating_sub(room.asked) <= bytes_max as u64 {
+            return;
+        }
+        room.asked = head;
+        for member in &room.members {
+            self.effects.ask(self.clients.slot_at(member.peer));
+        }
     }
 }

@@ -284,10 +284,10 @@ impl Hub {
 
     /// At the home: everyone in the room hears of it, and every shard with members lets the user go.
     fn remove_user(&mut self, room: &Key, user: &str, what: SystemEvent, measure: Measure<'_>) {
+        self.tell_measure(room, what, user, measure);
         if !self.is_present(room, user) {
             return;
         }
-        self.tell_measure(room, what, user, measure);
         let Some(index) = self.find(room) else { return };
         let members = self.member_count(index).saturating_sub(1);
         let home = self.rooms.at(index).and_then(Room::home);

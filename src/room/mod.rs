@@ -139,6 +139,8 @@ pub struct Room {
     pub released: u64,
     /// Messages up to this one are kept nowhere any more: memory is to let go of them.
     pub expired: u64,
+    /// Of an inbox: its readers were asked to confirm what came up to this position.
+    pub asked: u64,
     /// Bytes of passing frames since the last pass began.
     pub passing_bytes: usize,
     /// The tick for which its timer is armed; 0 if none.
@@ -155,6 +157,7 @@ impl Room {
             key,
             epoch,
             released: tail.head(),
+            asked: tail.head(),
             tail,
             deflated_count: 0,
             members: Vec::new(),

@@ -194,7 +194,13 @@ fn a_banned_user_stays_out_until_it_ends(shards: u16) {
         refused(&mut moderator, order("unban", room, "ann"), "unknown_user");
         ann.join(room);
         // One who is not here can be banned too, for good or for a moment.
+        ann.rest();
         done(&mut moderator, order("ban", room, "bob"));
+        let system = ann.take_of("system", room);
+        assert_eq!(
+            (&system["event"], &system["sender"], &system["by"]),
+            (&json!("ban"), &json!("bob"), &json!("mod"))
+        );
         done(
             &mut moderator,
             with(order("ban", room, "cy"), json!({"seconds": 1})),
