@@ -33,6 +33,14 @@ import { list } from './model.js';
 const MEMBERS_SHOWN_MAX = 200;
 /** Texts longer than this get a frame of their own that scrolls. */
 const LONG_CHARS = 4_000;
+/** More of one message is not shown: a peer chooses what is sent, and every reader's browser has to lay it out. */
+const SHOWN_CHARS_MAX = 20_000;
+const LINKS_MAX = 100;
+const ADDRESS_CHARS_MAX = 2_000;
+/** JSON longer than this stays on one line. */
+const INDENTED_CHARS_MAX = 4_000;
+/** What may close around an address, and with what. @type {Record<string, string>} */
+const OPENINGS = { ')': '(', ']': '[', '}': '{' };
 /** This near to its end the conversation follows new messages. */
 const BOTTOM_PX = 60;
 
@@ -299,16 +307,16 @@ function build_message({ sender, own, content, timestamp, deleted }) {
   stamp.dateTime = new Date(timestamp).toISOString();
   stamp.title = full.format(timestamp);
   const node = make('li', own ? 'message own' : 'message', paint(make('span', 'avatar'), sender),
-    make('p', 'head', make('bdi', 'name', sender), stamp), deleted ? make('p', 'text deleted', 'Message deleted') : build_content(content),
-    make('p', 'status'));
+    make('p', 'head', make('bdi', 'name', sender), stamp),
+    deleted ? make('p', 'text deleted', 'Message deleted') : build_content(content), make('p', 'status'));
   senders.set(node, sender);
   return node;
 }
 
 /** @param {any} content */
 function build_content(content) {
-  if (typeof content !== 'string') return make('pre', 'text json', JSON.stringify(content, null, 1));
-  const text = make('p', 'text', ...linked(content));
+  if (typeof content !== 'string') return make('pre', 'text json', json_text(content));
+  const text = make('p', 'text', ...linked(shortened(content)));
   text.dir = 'auto';
   if (content.length > LONG_CHARS) {
     text.classList.add('long');
@@ -317,32 +325,60 @@ function build_content(content) {
   return text;
 }
 
+/** @param {string} text */
+function shortened(text) {
+  return text.length > SHOWN_CHARS_MAX ? `${text.slice(0, SHOWN_CHARS_MAX)}…` : text;
+}
+
+/** Content that is no text, on lines of its own where that is not too much. @param {any} content */
+export function json_text(content) {
+  const compact = JSON.stringify(content);
+  if (compact.length > INDENTED_CHARS_MAX) return shortened(compact);
+  // What is deeply nested is mostly indentation.
+  const indented = JSON.stringify(content, null, 1);
+  return indented.length > SHOWN_CHARS_MAX ? compact : indented;
+}
+
 /** A text with its addresses made into links. @param {string} text @returns {(Node | string)[]} */
 export function linked(text) {
   const parts = [];
   let end = 0;
-  for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"'`]+/gi)) {
-    const url = without_tail(found);
-    if (!URL.canParse(url)) continue;
+  for (const { url, at } of addresses(text)) {
     const link = /** @type {HTMLAnchorElement} */ (make('a', '', url));
     link.href = url;
     link.target = '_blank';
     link.rel = 'noopener noreferrer';
-    parts.push(text.slice(end, index), link);
-    end = index + url.length;
+    parts.push(text.slice(end, at), link);
+    end = at + url.length;
   }
   return [...parts, text.slice(end)];
 }
 
+/** The addresses in a text that are made into links. @param {string} text @returns {{ url: string, at: number }[]} */
+export function addresses(text) {
+  const found = [];
+  for (const { 0: word, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"'`]+/gi)) {
+    if (word.length > ADDRESS_CHARS_MAX) continue;
+    const url = without_tail(word);
+    if (URL.canParse(url)) found.push({ url, at: index });
+    if (found.length === LINKS_MAX) break;
+  }
+  return found;
+}
+
 /** Punctuation that ends a sentence is no part of the address in it. @param {string} url */
 export function without_tail(url) {
-  for (;;) {
-    const last = url.at(-1) ?? '';
-    const opening = { ')': '(', ']': '[', '}': '{' }[last];
-    const closes = opening !== undefined && url.split(last).length > url.split(opening).length;
-    if (!closes && !'.,;:!?…*_~'.includes(last)) return url;
-    url = url.slice(0, -1);
+  /** @type {Record<string, number>} */
+  const counts = { '(': 0, ')': 0, '[': 0, ']': 0, '{': 0, '}': 0 };
+  for (const char of url) if (char in counts) counts[char] += 1;
+  let end = url.length;
+  for (; end > 0; end--) {
+    const last = url[end - 1];
+    const closes = last in OPENINGS && counts[last] > counts[OPENINGS[last]];
+    if (!closes && !'.,;:!?…*_~'.includes(last)) break;
+    if (closes) counts[last] -= 1;
   }
+  return url.slice(0, end);
 }
 
 /** @param {Conversation} conversation @param {() => void} open */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { list, Model } from '../../src/web/model.js';
-import { without_tail } from '../../src/web/view.js';
+import { addresses, json_text, without_tail } from '../../src/web/view.js';
 
 const NOON = new Date(2030, 0, 15, 12).getTime();
 const EPOCH = { epoch: 'e1', seq_id: 0 };
@@ -408,4 +408,19 @@ test('an address in a sentence ends before its punctuation', () => {
     ['https://a.b/c)', 'https://a.b/c'], ['https://a.b/c_(d)', 'https://a.b/c_(d)'], ['https://a.b/c_(d)).', 'https://a.b/c_(d)'],
     ['https://a.b/?q=1&r=2,', 'https://a.b/?q=1&r=2'], ['https://a.b/x]', 'https://a.b/x'],
   ]) assert.equal(without_tail(found), url);
+});
+
+test('what is sent to block a page costs little', () => {
+  const start = performance.now();
+  const brackets = `http://a${')'.repeat(65_000)}`;
+  assert.equal(without_tail(brackets), 'http://a');
+  assert.deepEqual(addresses(brackets), [], 'nobody writes such an address');
+  assert.equal(addresses('http://a '.repeat(7_000)).length, 100);
+  let nested = [];
+  for (let depth = 1; depth < 1_999; depth++) nested = [nested];
+  assert.ok(json_text(nested).length < 4_000);
+  assert.ok(json_text(Array(30_000).fill(7)).length < 20_010);
+  assert.ok(json_text(Array(30_000).fill(7)).endsWith('…'));
+  assert.equal(json_text({ a: [1] }), '{\n "a": [\n  1\n ]\n}');
+  assert.ok(performance.now() - start < 2_000);
 });
