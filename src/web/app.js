@@ -36,6 +36,8 @@ class Page {
   #chat;
   /** The connection of a name that is not settled yet. @type {Roomcast | undefined} */
   #trial;
+  /** The connection whose refusal opened the dialog. @type {Roomcast | undefined} */
+  #refusing;
   #model = new Model('');
   /** @type {Conversation | undefined} */
   #current;
@@ -117,6 +119,7 @@ class Page {
   #refused(chat) {
     const { error, reason, code } = chat.link;
     if (chat === this.#trial) this.#trial = undefined;
+    this.#refusing = chat;
     const taken = error?.code === 'name_taken';
     if (taken) sessions.forget(String(chat.user));
     if (error?.code === 'unauthorized' || code === TOKEN_EXPIRED) {
@@ -131,7 +134,8 @@ class Page {
     byId('name-error').textContent = error;
     byId('name-progress').textContent = '';
     byId('name-cancel').hidden = this.#chat?.link.state !== 'open';
-    this.#name.toggleAttribute('aria-invalid', error !== '');
+    if (error === '') this.#name.removeAttribute('aria-invalid');
+    else this.#name.setAttribute('aria-invalid', 'true');
     if (!this.#dialog.open) this.#dialog.showModal();
     this.#name.focus();
     this.#name.select();
@@ -168,9 +172,11 @@ class Page {
 
   /** @param {Roomcast} chat @param {any} event */
   #welcome(chat, event) {
-    if (chat === this.#trial) this.#adopt(chat);
+    const adopted = chat === this.#trial;
+    if (adopted) this.#adopt(chat);
     local.set('user', event.user);
-    if (this.#dialog.open) {
+    // Somebody who changes the name goes on typing it while the old connection comes and goes.
+    if (this.#dialog.open && (adopted || chat === this.#refusing)) {
       this.#dialog.close();
       this.#field.focus();
     }
@@ -548,6 +554,7 @@ class Page {
 
   #change_name() {
     this.#drawer('none');
+    this.#refusing = undefined;
     this.#name.value = this.#model.user;
     this.#ask_name('');
   }

@@ -24,6 +24,7 @@ check('asks for a name first, with the cursor in it', async (stage) => {
   assert.equal(await ada.focused(), 'name');
   await ada.page.keyboard.press('Enter');
   await ada.page.locator('#name-error', { hasText: 'Please give a name' }).waitFor();
+  assert.equal(await ada.page.getAttribute('#name', 'aria-invalid'), 'true');
   await ada.page.keyboard.press('Escape');
   await ada.page.keyboard.press('Escape');
   await ada.page.waitForSelector('#name-dialog[open]');
@@ -245,6 +246,20 @@ check('one can change the name and come back to it', async (stage) => {
   await ada.page.click('#change-name');
   await ada.sign_in('ada-c');
   await ada.page.locator('#me-name', { hasText: 'ada-c' }).waitFor();
+});
+
+check_with_server('a name is typed on while the connection comes and goes', async (stage, server) => {
+  const ada = await stage.person('ada-cc', { room: 'coming back' });
+  await ada.page.click('#change-name');
+  await ada.page.keyboard.type('ada-half');
+  await server.down();
+  await ada.page.waitForSelector('#banner:not([hidden])', { state: 'attached' });
+  await server.up();
+  await ada.back();
+  assert.equal(await ada.focused(), 'name');
+  await ada.page.keyboard.type('way');
+  await ada.page.keyboard.press('Enter');
+  await ada.page.locator('#me-name', { hasText: 'ada-halfway' }).waitFor();
 });
 
 check('everything goes by keyboard', async (stage) => {
