@@ -41,6 +41,10 @@ class Page {
   #model = new Model('');
   /** @type {Conversation | undefined} */
   #current;
+  /** What was typed and not sent, by conversation; it outlives rooms and names. @type {Map<string, string>} */
+  #drafts = new Map();
+  /** Where the text in the field belongs. */
+  #draft_key = '';
   #typing_told_at = 0;
   #asked_who_at = 0;
   #drawn = true;
@@ -328,8 +332,19 @@ class Page {
     this.#chat?.leave(name);
     this.#model.conversations.delete(room.key);
     local.set_json('rooms', this.#chat?.rooms ?? []);
-    if (room === this.#current) this.#open(this.#model.of('room')[0] ?? this.#model.of('person')[0]);
+    if (room === this.#current) {
+      // No other one takes its place: the reader may be typing, and would write to the wrong people.
+      this.#stop_typing();
+      this.#current = undefined;
+    }
     this.#draw();
+  }
+
+  #leave() {
+    const current = this.#current;
+    if (current?.kind !== 'room') return;
+    this.#forget(current.name);
+    this.#open(this.#model.of('room')[0] ?? this.#model.of('person')[0]);
   }
 
   /** @param {{ room?: string, to?: string, content: any }} message */
@@ -379,11 +394,10 @@ class Page {
   #open(conversation) {
     if (this.#current && this.#current !== conversation) {
       this.#stop_typing();
-      this.#current.draft = this.#field.value;
       this.#current.divider = null;
     }
     if (conversation && conversation !== this.#current) {
-      this.#field.value = conversation.draft;
+      this.#take_draft(conversation.key);
       if (conversation.unread(this.#model.user) > 0) conversation.divider = { ...conversation.read };
       if (conversation.log.loaded) conversation.mark_read();
       local.set('current', conversation.key);
@@ -397,6 +411,15 @@ class Page {
     // On a phone this would raise the keyboard.
     if (matchMedia('(pointer: fine)').matches && !this.#dialog.open) this.#field.focus();
     this.#draw();
+  }
+
+  /** The field shows what was typed there. @param {string} key */
+  #take_draft(key) {
+    if (key === this.#draft_key) return;
+    if (this.#field.value === '') this.#drafts.delete(this.#draft_key);
+    else this.#drafts.set(this.#draft_key, this.#field.value);
+    this.#draft_key = key;
+    this.#field.value = this.#drafts.get(key) ?? '';
   }
 
   /** `#/room` in the address opens that room. @param {string} hash */
@@ -507,7 +530,7 @@ class Page {
       this.#submit();
     });
     on('join', 'submit', () => this.#join_form());
-    on('leave', 'click', () => this.#current && this.#forget(this.#current.name));
+    on('leave', 'click', () => this.#leave());
     on('jump', 'click', () => this.#view.to_bottom());
     on('try-now', 'click', () => this.#chat?.connect());
     on('send-again', 'click', () => this.#settle_unconfirmed((send) => this.#chat?.retry(send)));

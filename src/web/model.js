@@ -89,7 +89,6 @@ export class Conversation {
   members = new Set();
   /** Distinct users, which may be more than `members`. */
   member_count = 0;
-  draft = '';
   /** Up to here it was read. */
   read = { era: 0, seq: 0 };
   /** Above the first message after this place stands "New". @type {{ era: number, seq: number } | null} */

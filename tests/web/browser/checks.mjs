@@ -262,6 +262,32 @@ check_with_server('a name is typed on while the connection comes and goes', asyn
   await ada.page.locator('#me-name', { hasText: 'ada-halfway' }).waitFor();
 });
 
+check('what somebody types who is removed goes to no other room, and is not lost', async (stage) => {
+  const ada = await stage.person(undefined);
+  const line = await stage.listen_in(ada);
+  await ada.sign_in('ada-kicked');
+  await ada.join('thrown out');
+  await ada.page.keyboard.type('I only want');
+  line.say({ type: 'left', room_id: 'thrown out', event: 'kick', by: 'mod' });
+  await ada.page.locator('#title', { hasText: 'No conversation' }).waitFor();
+  await ada.page.locator('#toast', { hasText: 'You were removed from thrown out' }).waitFor();
+  await ada.page.keyboard.type(' to say');
+  await ada.page.keyboard.press('Enter');
+  await ada.open('lobby');
+  assert.deepEqual([await ada.page.inputValue('#text'), await ada.texts()], ['', []]);
+  await ada.join('thrown out');
+  assert.equal(await ada.page.inputValue('#text'), 'I only want to say');
+});
+
+check('a new name takes over what is typed', async (stage) => {
+  const ada = await stage.person('ada-draft', { room: 'drafts' });
+  await ada.page.fill('#text', 'half a thought');
+  await ada.page.click('#change-name');
+  await ada.sign_in('ada-drafted');
+  assert.equal(await ada.page.textContent('#title'), 'drafts');
+  assert.equal(await ada.page.inputValue('#text'), 'half a thought');
+});
+
 check('everything goes by keyboard', async (stage) => {
   const ada = await stage.person();
   const { keyboard } = ada.page;

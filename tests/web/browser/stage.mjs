@@ -40,6 +40,25 @@ export class Stage {
     return Object.assign(person, { line });
   }
 
+  /**
+   * A line, from the next load of their page on, on which the test says what a server might. What the page sends goes
+   * through `answer`, which returns the server's word where it gives one itself.
+   */
+  async listen_in(person, answer = (_command) => undefined) {
+    const line = { say: (_event) => {} };
+    await person.page.context().routeWebSocket(/\/ws\b/, (page) => {
+      const server = page.connectToServer();
+      line.say = (event) => page.send(JSON.stringify({ timestamp: Date.now(), ...event }));
+      page.onMessage((text) => {
+        const event = text.startsWith('{') ? answer(JSON.parse(text)) : undefined;
+        if (event) line.say(event);
+        else server.send(text);
+      });
+    });
+    await person.page.reload();
+    return line;
+  }
+
   /** Another tab in the browser of somebody. */
   async tab(context, room) {
     const page = await context.newPage();
