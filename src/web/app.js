@@ -103,8 +103,14 @@ class Page {
     this.#subscribe(chat);
     for (const room of local.names('rooms') ?? [FIRST_ROOM]) this.#join(room);
     for (const send of chat.outbox) this.#pend(send);
-    this.#open(this.#model.conversations.get(local.text('current')) ?? this.#model.of('room')[0]);
+    this.#open(this.#earlier(local.text('current')) ?? this.#model.of('room')[0]);
     this.#visit(hash);
+  }
+
+  /** A conversation that was open in an earlier visit. @param {string} key */
+  #earlier(key) {
+    const name = key.startsWith('person ') ? key.slice('person '.length) : '';
+    return name === '' || name === this.#model.user ? this.#model.conversations.get(key) : this.#model.person(name);
   }
 
   /** @param {Roomcast} chat */

@@ -210,7 +210,7 @@ export class Conversation {
     let count = 0;
     for (let i = this.items.length - 1; i >= 0 && isAfter(this.items[i], this.read); i--) {
       const item = this.items[i];
-      if (item.kind === 'message' && item.sender !== user) count += 1;
+      if (item.kind === 'message' && item.sender !== user && !item.deleted) count += 1;
     }
     return count;
   }
@@ -422,6 +422,7 @@ export class Model {
   /** @param {{ epoch: string, seq_id: number, recovered?: boolean }} inbox */
   welcomed({ epoch, seq_id, recovered }) {
     const entered = this.inbox.enter(epoch, seq_id, recovered !== false);
+    if (entered === 'first') this.#recall(epoch);
     for (const person of this.of('person')) {
       if (entered === 'first') this.#start(person);
       if (entered === 'anew') person.reset();
@@ -461,6 +462,16 @@ export class Model {
       if (log.epoch !== null && read.era === log.era) this.#places.set(key, [log.epoch, read.seq]);
     }
     return [...this.#places].slice(-200).map(([key, [epoch, seq]]) => [key, epoch, seq]);
+  }
+
+  /**
+   * Private conversations of earlier visits, whose messages may be far behind those that others sent since.
+   * @param {string} epoch
+   */
+  #recall(epoch) {
+    for (const [key, place] of this.#places) {
+      if (key.startsWith('person ') && place[0] === epoch) this.person(key.slice('person '.length));
+    }
   }
 
   /** A conversation begins where it was left; a room never seen before, at its head. @param {Conversation} c */

@@ -348,6 +348,19 @@ describe('reading', () => {
     assert.equal(later.person('bob').unread('ada'), 0);
   });
 
+  test('private conversations of earlier visits are there again, as long as their messages can be', () => {
+    const model = new Model('ada', [['person bob', 'i1', 3], ['person eve', 'i0', 9], ['room lobby', 'i1', 1]]);
+    model.welcomed({ epoch: 'i1', seq_id: 500 });
+    assert.deepEqual(model.of('person').map(({ name, read }) => [name, read.seq]), [['bob', 3]]);
+  });
+
+  test('what was deleted is no news', () => {
+    const { room, say } = lobby();
+    say(message(1), message(2), message(3, { content: undefined, deleted: true }));
+    room.erase({ type: 'deleted', room_id: 'lobby', seq_id: 4, deleted_seq_id: 1, sender: 'mod', timestamp: NOON });
+    assert.equal(room.unread('ada'), 1);
+  });
+
   test('the divider stands above the first unread message of somebody else', () => {
     const { room, say } = lobby();
     say(message(1), message(2, { sender: 'ada', id: 'x' }), message(3), message(4));

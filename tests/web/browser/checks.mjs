@@ -138,7 +138,7 @@ check('private messages go both ways and to nobody else', async (stage) => {
   assert.equal(await eve.page.locator('#people .entry').count(), 0);
   await ada.page.reload();
   await ada.connected();
-  await ada.open('bob-p');
+  assert.equal(await ada.page.textContent('#title'), 'bob-p');
   await ada.sees('of course');
   assert.deepEqual(await ada.texts(), ['between us', 'of course'], 'after a reload');
 });
