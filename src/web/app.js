@@ -326,6 +326,7 @@ class Page {
   /** @param {string} name */
   #join(name) {
     const room = this.#model.room(name);
+    local.add_name('rooms', name);
     // Its refusal arrives as an event.
     this.#chat?.join(name).catch(() => {});
     return room;
@@ -337,7 +338,7 @@ class Page {
     if (!room) return;
     this.#chat?.leave(name);
     this.#model.conversations.delete(room.key);
-    local.set_json('rooms', this.#chat?.rooms ?? []);
+    local.remove_name('rooms', name);
     if (room === this.#current) {
       // No other one takes its place: the reader may be typing, and would write to the wrong people.
       this.#stop_typing();
@@ -411,7 +412,6 @@ class Page {
       history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
     }
     this.#current = conversation;
-    if (this.#chat) local.set_json('rooms', this.#chat.rooms);
     this.#drawer('none');
     this.#fit_field();
     // On a phone this would raise the keyboard.

@@ -8,7 +8,7 @@ import { randomId } from './roomcast.js';
 const SESSIONS_MAX = 20;
 
 /** Storage that may be missing or full: then the page simply forgets. */
-class Memory {
+export class Memory {
   #storage;
   /** @param {() => Storage} storage */
   constructor(storage) {
@@ -34,11 +34,22 @@ class Memory {
   json(key) {
     return parse(this.text(key));
   }
-  /** A list of names, or nothing if there is none. @param {string} key @returns {string[] | null} */
+  /** A list of names, which may be empty, or nothing if there is none. @param {string} key @returns {string[] | null} */
   names(key) {
     const value = this.json(key);
-    const names = Array.isArray(value) ? value.filter((each) => typeof each === 'string') : [];
-    return names.length > 0 ? names : null;
+    return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : null;
+  }
+  /**
+   * The list belongs to all tabs: each changes what it means to and nothing else.
+   * @param {string} key @param {string} name
+   */
+  add_name(key, name) {
+    const names = this.names(key) ?? [];
+    if (!names.includes(name)) this.set_json(key, [...names, name]);
+  }
+  /** @param {string} key @param {string} name */
+  remove_name(key, name) {
+    this.set_json(key, (this.names(key) ?? []).filter((each) => each !== name));
   }
   /** @param {string} key @param {any} value */
   set_json(key, value) {
