@@ -53,7 +53,7 @@ class Page {
   #view = new View({
     open: (key) => this.#open(this.#model.conversations.get(key)),
     write_to: (name) => name !== this.#model.user && this.#open(this.#model.person(name)),
-    older: () => this.#current && this.#load(this.#current, this.#current.log.oldest),
+    older: () => this.#load_older(),
     scrolled: () => this.#draw(),
     retry: (send) => this.#chat?.retry(send),
     discard: (send) => this.#discard(send),
@@ -299,6 +299,13 @@ class Page {
   /** @param {Conversation} conversation @param {number} [before] */
   #load({ kind, name, log }, before) {
     this.#load_log(log, kind === 'room' ? name : undefined, before);
+  }
+
+  #load_older() {
+    const current = this.#current;
+    // A log that was not entered yet is loaded when it is.
+    if (!current || current.log.epoch === null) return;
+    this.#load(current, current.log.loaded ? current.log.oldest : undefined);
   }
 
   /**

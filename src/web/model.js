@@ -249,9 +249,9 @@ export class Conversation {
 
   /** What stands above the oldest message of this era. @param {Row[]} rows */
   #begin(rows) {
-    const { loaded, loading, more, oldest, era } = this.log;
+    const { epoch, loaded, loading, more, oldest, era } = this.log;
     if (!loaded || more) {
-      rows.push({ kind: 'more', key: `more ${era} ${oldest}`, loading: loading || !loaded });
+      rows.push({ kind: 'more', key: `more ${era} ${oldest}`, loading: loading || epoch === null });
     } else if (this.kind === 'person') {
       rows.push({ kind: 'start', key: `start ${era}`, text: `Private messages between you and ${this.name}.` });
     } else if (oldest > 1 && oldest < Infinity) {

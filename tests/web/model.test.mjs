@@ -212,8 +212,13 @@ describe('what is above', () => {
       [[message(3)], true, 'more', undefined],
       [[message(3)], false, 'note', 'Earlier messages are no longer kept.'],
     ]) {
+      const above = (log) => [log.rows('ada')[0].kind, log.rows('ada')[0].loading];
+      assert.deepEqual(above(new Model('ada').room('lobby')), ['more', true], 'it is loaded when it is joined');
       const { room, load } = lobby();
-      assert.deepEqual([room.rows('ada')[0].kind, room.rows('ada')[0].loading], ['more', true]);
+      room.log.loading = true;
+      assert.deepEqual(above(room), ['more', true]);
+      room.log.loading = false;
+      assert.deepEqual(above(room), ['more', false], 'after a failure it can be asked for');
       load(messages, more);
       assert.deepEqual([room.rows('ada')[0].kind, room.rows('ada')[0].text], [kind, text]);
     }

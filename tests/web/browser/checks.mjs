@@ -203,6 +203,24 @@ check('older messages come when one scrolls up', async (stage) => {
   await ada.sees_note('This is the start of history');
 });
 
+check('messages that could not be loaded can be asked for again', async (stage) => {
+  const bob = await stage.person('bob-again', { room: 'asked again' });
+  await bob.say('on a bad disk');
+  await bob.sees_sent('on a bad disk');
+  const ada = await stage.person();
+  let failing = true;
+  await stage.listen_in(ada, ({ type, id, room_id }) => (type === 'history' && failing
+    ? { type: 'error', request: type, id, room_id, code: 'storage', message: 'Cannot be read', retryable: true } : undefined));
+  await ada.sign_in('ada-again');
+  await ada.join('asked again');
+  const more = ada.page.locator('.more button', { hasText: 'Load older messages' });
+  await more.waitFor();
+  failing = false;
+  await more.click();
+  await ada.sees('on a bad disk');
+  await ada.sees_note('This is the start of asked again');
+});
+
 check('the reading position stays while others write', async (stage) => {
   const ada = await stage.person('ada-r', { room: 'reading' });
   const bob = await stage.person('bob-r', { room: 'reading' });
