@@ -278,13 +278,24 @@ class Page {
   }
 
   /** @param {Events['error']} error */
-  #error({ code, message, request, room_id }) {
-    if (request === 'join' && room_id !== undefined) {
+  #error({ code, message, request, room_id, retryable }) {
+    if (request === 'join' && room_id !== undefined && retryable) {
+      this.#delayed(room_id, code === 'room_full' ? 'The room is full; trying again.' : `${message}; trying again.`);
+    } else if (request === 'join' && room_id !== undefined) {
       this.#view.toast(`Cannot join ${room_id}: ${message}`);
       this.#forget(room_id);
     } else if (request !== 'signal') {
       this.#view.toast(`${message} (${code})`);
     }
+  }
+
+  /** A room that may be entered later. @param {string} name @param {string} why */
+  #delayed(name, why) {
+    const room = this.#model.find('room', name);
+    if (!room) return;
+    room.obstacle = why;
+    if (room !== this.#current || room.log.epoch !== null) this.#view.toast(`${name}: ${why}`);
+    this.#draw();
   }
 
   // ---- what is asked of it ----------------------------------------------------------------------------------------

@@ -89,6 +89,8 @@ export class Conversation {
   members = new Set();
   /** Distinct users, which may be more than `members`. */
   member_count = 0;
+  /** Why it is not entered yet, where that is not only a matter of the connection. */
+  obstacle = '';
   /** Up to here it was read. */
   read = { era: 0, seq: 0 };
   /** Above the first message after this place stands "New". @type {{ era: number, seq: number } | null} */
@@ -250,7 +252,9 @@ export class Conversation {
   /** What stands above the oldest message of this era. @param {Row[]} rows */
   #begin(rows) {
     const { epoch, loaded, loading, more, oldest, era } = this.log;
-    if (!loaded || more) {
+    if (epoch === null && this.obstacle !== '') {
+      rows.push({ kind: 'note', key: 'obstacle', text: this.obstacle });
+    } else if (!loaded || more) {
       rows.push({ kind: 'more', key: `more ${era} ${oldest}`, loading: loading || epoch === null });
     } else if (this.kind === 'person') {
       rows.push({ kind: 'start', key: `start ${era}`, text: `Private messages between you and ${this.name}.` });
@@ -414,6 +418,7 @@ export class Model {
   joined(room, { epoch, seq_id, recovered }) {
     const conversation = this.room(room);
     const entered = conversation.log.enter(epoch, seq_id, recovered === true);
+    conversation.obstacle = '';
     if (entered === 'first') this.#start(conversation);
     if (entered === 'anew') conversation.reset();
     return entered;

@@ -21,6 +21,9 @@
  * that is full, too much to do) is repeated for as long, with growing pauses. One that is refused for good has `failed`
  * only if no earlier attempt can have arrived; it is `unconfirmed` otherwise.
  *
+ * A join that is refused only for now (a room that is full) is repeated with growing pauses, too, until `leave`. The
+ * first refusal of it is an `error` event with `retryable: true`; it ends with `joined`, or an `error` that is not.
+ *
  * Fields that come from the wire keep the names and units that they have there (`room_id`, `seq_id`, milliseconds).
  */
 
@@ -82,7 +85,8 @@ const REQUEST_MS = 30_000;
  * @property {Send} send             a send changed its state, or comes from an earlier page
  * @property {{ expires_at: number, timestamp: number }} token_expires  the connection will be closed then, unless the
  *   `token` option is a function: then a new one is on its way already
- * @property {WireError} error       an error that belongs to no send and no request
+ * @property {WireError} error       an error that belongs to no send and no request, or the refusal of a join; one
+ *   that is `retryable` is told the first time, and the join is repeated
  *
  * @typedef {object} Options
  * @property {string | URL} url      of the chat endpoint; relative to the page in a browser, `http` stands for `ws`
@@ -514,6 +518,7 @@ export class Roomcast {
   #join_refused(name, error) {
     const room = this.#rooms.get(name);
     if (room && error.retryable) {
+      if (room.refusals === 0) this.#emit('error', error);
       this.#clock.setTimeout(() => {
         if (this.#rooms.get(name) !== room || room.state !== 'asked') return;
         room.state = 'out';

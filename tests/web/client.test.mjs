@@ -435,6 +435,8 @@ describe('rooms', () => {
       all.clock.run(1);
       assert.equal(socket.of('join').length, asked + 1);
     }
+    const told = all.seen('error').map(({ code, retryable }) => [code, retryable]);
+    assert.deepEqual(told, [['room_full', true]], 'told once');
     socket.say(LOBBY);
     const again = reconnect(all);
     again.say({ type: 'error', request: 'join', room_id: 'lobby', code: 'room_full', message: '', retryable: true });
@@ -461,7 +463,7 @@ describe('rooms', () => {
     assert.equal(socket.of('join').length, 2);
     socket.say({ ...error, code: 'room_full', retryable: false });
     await assert.rejects(joined, { code: 'room_full' });
-    assert.equal(all.seen('error').length, 1);
+    assert.deepEqual(all.seen('error').map(({ code }) => code), ['overloaded', 'room_full']);
     assert.deepEqual(reconnect(all).of('join'), []);
   });
 

@@ -224,6 +224,15 @@ describe('what is above', () => {
     }
   });
 
+  test('why a room is not entered yet', () => {
+    const model = new Model('ada');
+    const room = model.room('lobby');
+    room.obstacle = 'The room is full; trying again.';
+    assert.deepEqual([kinds(room), notes(room)], [['note'], ['The room is full; trying again.']]);
+    model.joined('lobby', EPOCH);
+    assert.deepEqual([kinds(room), room.obstacle], [['more'], '']);
+  });
+
   test('messages that come live show what is no longer kept', () => {
     const { room, say, load } = lobby({ epoch: 'e1', seq_id: 4 });
     load([]);

@@ -203,14 +203,28 @@ check('older messages come when one scrolls up', async (stage) => {
   await ada.sees_note('This is the start of history');
 });
 
+check('a room that is full says so until one is in', async (stage) => {
+  const ada = await stage.person();
+  let full = true;
+  const refusal = { type: 'error', request: 'join', code: 'room_full', message: 'no', retryable: true };
+  await stage.listen_in(ada, ({ type, room_id }) =>
+    (type === 'join' && room_id === 'full house' && full ? { ...refusal, room_id } : undefined));
+  await ada.sign_in('ada-full');
+  await ada.join('full house');
+  await ada.sees_note('The room is full; trying again.');
+  full = false;
+  await ada.sees_note('This is the start of full house');
+});
+
 check('messages that could not be loaded can be asked for again', async (stage) => {
   const bob = await stage.person('bob-again', { room: 'asked again' });
   await bob.say('on a bad disk');
   await bob.sees_sent('on a bad disk');
   const ada = await stage.person();
   let failing = true;
-  await stage.listen_in(ada, ({ type, id, room_id }) => (type === 'history' && failing
-    ? { type: 'error', request: type, id, room_id, code: 'storage', message: 'Cannot be read', retryable: true } : undefined));
+  const failure = { type: 'error', request: 'history', code: 'storage', message: 'Cannot be read', retryable: true };
+  await stage.listen_in(ada, ({ type, id, room_id }) =>
+    (type === 'history' && failing ? { ...failure, id, room_id } : undefined));
   await ada.sign_in('ada-again');
   await ada.join('asked again');
   const more = ada.page.locator('.more button', { hasText: 'Load older messages' });
