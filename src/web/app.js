@@ -432,8 +432,7 @@ class Page {
     this.#current = conversation;
     this.#drawer('none');
     this.#fit_field();
-    // On a phone this would raise the keyboard.
-    if (matchMedia('(pointer: fine)').matches && !this.#dialog.open) this.#field.focus();
+    this.#focus_field();
     this.#draw();
   }
 
@@ -455,6 +454,24 @@ class Page {
     } catch {
       // Not an address that this page has made.
     }
+  }
+
+  /** On a phone this would raise the keyboard. */
+  #focus_field() {
+    if (matchMedia('(pointer: fine)').matches && !this.#dialog.open) this.#field.focus();
+  }
+
+  // Buttons that go when they have done their work must not take the focus with them.
+
+  #jump() {
+    this.#view.to_bottom();
+    this.#focus_field();
+    this.#draw();
+  }
+
+  #try_now() {
+    this.#chat?.connect();
+    this.#focus_field();
   }
 
   /** @param {number} step */
@@ -541,7 +558,7 @@ class Page {
       this.#drawer_opener = null;
     } else {
       this.#drawer_opener = /** @type {HTMLElement | null} */ (document.activeElement);
-      byId(which).querySelector('button')?.focus();
+      byId(which).querySelector('button')?.focus({ preventScroll: true });
     }
   }
 
@@ -555,8 +572,8 @@ class Page {
     });
     on('join', 'submit', () => this.#join_form());
     on('leave', 'click', () => this.#leave());
-    on('jump', 'click', () => this.#view.to_bottom());
-    on('try-now', 'click', () => this.#chat?.connect());
+    on('jump', 'click', () => this.#jump());
+    on('try-now', 'click', () => this.#try_now());
     on('send-again', 'click', () => this.#settle_unconfirmed((send) => this.#chat?.retry(send)));
     on('discard', 'click', () => this.#settle_unconfirmed((send) => this.#discard(send)));
     on('open-sidebar', 'click', () => this.#drawer('sidebar'));

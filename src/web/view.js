@@ -163,11 +163,19 @@ export class View {
     reconcile(this.#rows, rows, (row) => this.#build_row(row), (node, row) => this.#update_row(node, row, offline));
     if (anchor?.node.isConnected) this.#scroller.scrollTop += anchor.node.offsetTop - anchor.top;
     else if (follow) this.to_bottom();
-    if (switched) this.#rows.querySelector('.divider')?.scrollIntoView({ block: 'center' });
+    if (switched) this.#show_divider();
     const jump = byId('jump');
     const unread = current?.unread(user) ?? 0;
     jump.hidden = this.following;
     set_text(jump, unread > 0 ? `${unread} new ${unread === 1 ? 'message' : 'messages'}` : 'Newest messages');
+  }
+
+  /** What is new begins in the middle. Only the scroller moves: `scrollIntoView` would move the whole page as well. */
+  #show_divider() {
+    const divider = /** @type {HTMLElement | null} */ (this.#rows.querySelector('.divider'));
+    if (!divider) return;
+    const spare = this.#scroller.clientHeight - divider.offsetHeight;
+    this.#scroller.scrollTop = divider.offsetTop - spare / 2;
   }
 
   /** The first message in sight, and where it is: it shall stay there. */

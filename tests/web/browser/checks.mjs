@@ -248,8 +248,9 @@ check('the reading position stays while others write', async (stage) => {
   await bob.say('news');
   await ada.page.locator('#jump', { hasText: '1 new message' }).waitFor();
   assert.equal(await top(), before);
-  await ada.page.click('#jump');
+  await ada.page.press('#jump', 'Enter');
   await ada.page.waitForSelector('#jump', { state: 'hidden' });
+  assert.equal(await ada.focused(), 'text');
 });
 
 check('a reload keeps the name, the rooms and the last one', async (stage) => {
@@ -407,6 +408,44 @@ check('it works on a phone', async (stage) => {
   await ada.page.tap('#open-members');
   await ada.page.locator('#member-list button', { hasText: 'bob-desk' }).tap();
   await ada.page.locator('#title', { hasText: 'bob-desk' }).waitFor();
+});
+
+check('the focus goes into a drawer, and back', async (stage) => {
+  const viewport = { width: 390, height: 800 };
+  const ada = await stage.person('ada-drawer', { room: 'drawers', viewport, reducedMotion: 'no-preference' });
+  await stage.person('bob-drawer', { room: 'drawers' });
+  const where = () => ada.page.evaluate(() => document.activeElement.closest('.drawer')?.id);
+  for (const which of ['sidebar', 'members']) {
+    await ada.page.locator('#member-list button').first().waitFor({ state: 'attached' });
+    await ada.page.press(`#open-${which}`, 'Enter');
+    assert.equal(await where(), which);
+    await ada.page.keyboard.press('Escape');
+    await ada.page.locator(`#${which}`).waitFor({ state: 'hidden' });
+    assert.equal(await ada.focused(), `open-${which}`);
+  }
+});
+
+check('long lists do not move the page out of its window', async (stage) => {
+  const ada = await stage.person('ada-many', { room: 'room 1', viewport: { width: 1366, height: 650 } });
+  const rooms = Array.from({ length: 19 }, (_, i) => `room ${i + 1}`);
+  for (const room of rooms.slice(1)) await ada.join(room);
+  const bob = await stage.person();
+  for (const room of rooms) {
+    await bob.script(`bob in ${room}`, room, `async (chat, room) => {
+      for (let i = 1; i <= 30; i++) await chat.send({ room, content: 'line ' + i }).acknowledged;
+    }`);
+  }
+  await ada.badge('room 18').filter({ hasText: '30' }).waitFor();
+  await ada.page.locator('#rooms .entry').filter({ hasText: 'room 3' }).first().click();
+  await ada.sees_note('New');
+  const place = () => ada.page.evaluate(() => [document.documentElement.scrollTop, document.body.scrollTop,
+    document.documentElement.scrollHeight - window.innerHeight]);
+  assert.deepEqual(await place(), [0, 0, 0]);
+  const middle = await ada.page.locator('.divider').evaluate((divider) => {
+    const { top, height } = document.querySelector('#scroller').getBoundingClientRect();
+    return (divider.getBoundingClientRect().top - top) / height;
+  });
+  assert.ok(middle > 0.1 && middle < 0.6, `the divider is at ${middle}`);
 });
 
 check('it has a light and a dark face', async (stage) => {
@@ -637,8 +676,9 @@ check_with_server('"Try now" ends the pause', async (stage, server) => {
   const long = ada.page.locator('#countdown', { hasText: /in ([5-9]|[12]\d) s/ });
   await long.waitFor({ timeout: RETURN_MS });
   await server.up();
-  await ada.page.click('#try-now');
+  await ada.page.press('#try-now', 'Enter');
   await ada.connected(1_500);
+  assert.equal(await ada.focused(), 'text');
 });
 
 function in_sight(page, text) {
