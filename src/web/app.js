@@ -10,7 +10,7 @@
  */
 
 import { local, parse, sessions, visit } from './memory.js';
-import { Model } from './model.js';
+import { isolated, Model } from './model.js';
 import { Roomcast } from './roomcast.js';
 import { byId, link_words, View } from './view.js';
 
@@ -136,7 +136,7 @@ class Page {
       visit.set('token', '');
       byId('token-row').hidden = false;
     }
-    this.#ask_name(taken ? `“${chat.user}” is taken. Choose another name.` : (error?.message ?? reason ?? ''));
+    this.#ask_name(taken ? `“${isolated(String(chat.user))}” is taken. Choose another name.` : (error?.message ?? reason ?? ''));
   }
 
   /** @param {string} error */
@@ -213,8 +213,8 @@ class Page {
     if (current && !this.#reading) conversation.divider ??= { ...conversation.read };
     if (!current || this.#view.following) conversation.trim();
     const own = event.sender === this.#model.user;
-    if (!own && current) this.#view.announce(`${event.sender}: ${spoken(event.content)}`);
-    else if (!own && conversation.kind === 'person') this.#view.announce(`Private message from ${event.sender}`);
+    if (!own && current) this.#view.announce(`${isolated(event.sender)}: ${spoken(event.content)}`);
+    else if (!own && conversation.kind === 'person') this.#view.announce(`Private message from ${isolated(event.sender)}`);
     this.#draw();
   }
 
@@ -228,7 +228,7 @@ class Page {
   #left({ room_id, event, reason }) {
     if (event === undefined) return;
     const what = event === 'ban' ? 'banned from' : 'removed from';
-    this.#view.toast(`You were ${what} ${room_id}${reason ? `: ${reason}` : '.'}`);
+    this.#view.toast(`You were ${what} ${isolated(room_id)}${because(reason)}`);
     this.#forget(room_id);
   }
 
@@ -251,7 +251,7 @@ class Page {
   #system({ event, room_id, sender, timestamp, by, reason }) {
     const done = MEASURES[event];
     if (done) {
-      const text = `${sender} was ${done} by ${by}${reason ? `: ${reason}` : '.'}`;
+      const text = `${isolated(sender)} was ${done} by ${isolated(String(by))}${because(reason)}`;
       this.#model.find('room', room_id)?.notice(text);
       return this.#draw();
     }
@@ -282,7 +282,7 @@ class Page {
     if (request === 'join' && room_id !== undefined && retryable) {
       this.#delayed(room_id, code === 'room_full' ? 'The room is full; trying again.' : `${message}; trying again.`);
     } else if (request === 'join' && room_id !== undefined) {
-      this.#view.toast(`Cannot join ${room_id}: ${message}`);
+      this.#view.toast(`Cannot join ${isolated(room_id)}: ${message}`);
       this.#forget(room_id);
     } else if (request !== 'signal') {
       this.#view.toast(`${message} (${code})`);
@@ -294,7 +294,7 @@ class Page {
     const room = this.#model.find('room', name);
     if (!room) return;
     room.obstacle = why;
-    if (room !== this.#current || room.log.epoch !== null) this.#view.toast(`${name}: ${why}`);
+    if (room !== this.#current || room.log.epoch !== null) this.#view.toast(`${isolated(name)}: ${why}`);
     this.#draw();
   }
 
@@ -647,6 +647,11 @@ function subject(token) {
   } catch {
     return '';
   }
+}
+
+/** Ends a sentence. @param {string | undefined} reason */
+function because(reason) {
+  return reason ? `: ${isolated(reason)}` : '.';
 }
 
 /** @param {any} content */

@@ -257,11 +257,11 @@ export class Conversation {
     } else if (!loaded || more) {
       rows.push({ kind: 'more', key: `more ${era} ${oldest}`, loading: loading || epoch === null });
     } else if (this.kind === 'person') {
-      rows.push({ kind: 'start', key: `start ${era}`, text: `Private messages between you and ${this.name}.` });
+      rows.push({ kind: 'start', key: `start ${era}`, text: `Private messages between you and ${isolated(this.name)}.` });
     } else if (oldest > 1 && oldest < Infinity) {
       rows.push({ kind: 'note', key: `start ${era}`, text: 'Earlier messages are no longer kept.' });
     } else if (era === 0) {
-      rows.push({ kind: 'start', key: `start ${era}`, text: `This is the start of ${this.name}.` });
+      rows.push({ kind: 'start', key: `start ${era}`, text: `This is the start of ${isolated(this.name)}.` });
     }
   }
 
@@ -505,9 +505,22 @@ function isAfter(a, b) {
   return a.era - b.era > 0 || (a.era === b.era && (a.seq > b.seq || (a.seq === b.seq && (a.sub ?? 0) > (b.sub ?? 0))));
 }
 
+/**
+ * A name, or what else others have written, for use in a sentence: it must not turn the rest of the line around.
+ * @param {string} name
+ */
+export function isolated(name) {
+  // Most names cannot, and are easier to search for and to copy without invisible characters around them.
+  if (/^[ -~]*$/.test(name)) return name;
+  // Without its own controls of direction, which could end the isolate.
+  return `\u2068${name.replace(/[\u202a-\u202e\u2066-\u2069\p{Zl}\p{Zp}]/gu, '')}\u2069`;
+}
+
 /** @param {string[]} names @returns {string} as one says it */
 export function list(names) {
-  const shown = names.length > NAMES_MAX ? [...names.slice(0, NAMES_MAX), `${names.length - NAMES_MAX} others`] : names;
+  const others = names.length - NAMES_MAX;
+  const shown = names.slice(0, NAMES_MAX).map(isolated);
+  if (others > 0) shown.push(`${others} others`);
   return shown.length < 2 ? shown.join('') : `${shown.slice(0, -1).join(', ')} and ${shown.at(-1)}`;
 }
 

@@ -27,7 +27,7 @@
  * @property {string[]} unconfirmed  where each message that was not confirmed belongs
  */
 
-import { list } from './model.js';
+import { isolated, list } from './model.js';
 
 /** Names in the members list; a room may have more. */
 const MEMBERS_SHOWN_MAX = 200;
@@ -117,7 +117,7 @@ export class View {
     const elsewhere = [...rooms, ...people].reduce((sum, each) => sum + (each === current ? 0 : each.unread(user)), 0);
     byId('unread-elsewhere').hidden = elsewhere === 0;
     const total = elsewhere + (current?.unread(user) ?? 0);
-    document.title = `${total > 0 ? `(${total}) ` : ''}${current ? `${current.name} – ` : ''}roomcast`;
+    document.title = `${total > 0 ? `(${total}) ` : ''}${current ? `${isolated(current.name)} – ` : ''}roomcast`;
   }
 
   /** @param {Shown} shown */
@@ -130,9 +130,9 @@ export class View {
     set_text(byId('subtitle'), !current ? 'Join a room to begin.'
       : current.kind === 'person' ? 'Private conversation' : `${count} ${count === 1 ? 'member' : 'members'}`);
     byId('leave').hidden = current?.kind !== 'room';
-    set_text(byId('text-label'), current ? `Message to ${current.name}` : 'Message');
+    set_text(byId('text-label'), current ? `Message to ${isolated(current.name)}` : 'Message');
     const field = /** @type {HTMLTextAreaElement} */ (byId('text'));
-    field.placeholder = current ? `Message ${current.name}` : '';
+    field.placeholder = current ? `Message ${isolated(current.name)}` : '';
   }
 
   /** @param {Shown} shown */
@@ -315,10 +315,18 @@ function build_message({ sender, own, content, timestamp, deleted }) {
   stamp.dateTime = new Date(timestamp).toISOString();
   stamp.title = full.format(timestamp);
   const node = make('li', own ? 'message own' : 'message', paint(make('span', 'avatar'), sender),
-    make('p', 'head', make('bdi', 'name', sender), stamp),
+    make('p', 'head', own ? make('bdi', 'name', sender) : author(sender), stamp),
     deleted ? make('p', 'text deleted', 'Message deleted') : build_content(content), make('p', 'status'));
   senders.set(node, sender);
   return node;
+}
+
+/** A click is heard by the list. @param {string} name */
+function author(name) {
+  const control = button('name', '', () => {});
+  control.append(make('bdi', '', name));
+  control.title = write_words(name);
+  return control;
 }
 
 /** @param {any} content */
@@ -352,8 +360,10 @@ export function linked(text) {
   const parts = [];
   let end = 0;
   for (const { url, at } of addresses(text)) {
-    const link = /** @type {HTMLAnchorElement} */ (make('a', '', url));
+    const link = /** @type {HTMLAnchorElement} */ (make('a'));
     link.href = url;
+    // Characters that do not show could make it look like another address.
+    link.textContent = /\p{Cf}/u.test(url) ? link.href : url;
     link.target = '_blank';
     link.rel = 'noopener noreferrer';
     parts.push(text.slice(end, at), link);
@@ -417,8 +427,13 @@ function build_member(name, self, open) {
   if (self) return make('li', 'entry', ...parts, make('span', 'you', 'you'));
   const control = button('entry', '', open);
   control.append(...parts);
-  control.title = `Write to ${name} in private`;
+  control.title = write_words(name);
   return make('li', '', control);
+}
+
+/** @param {string} name */
+function write_words(name) {
+  return `Write to ${isolated(name)} in private`;
 }
 
 /** Initials on a colour, both made from the name. @param {HTMLElement} avatar @param {string} name */

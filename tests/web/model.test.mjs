@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { list, Model } from '../../src/web/model.js';
+import { isolated, list, Model } from '../../src/web/model.js';
 import { addresses, json_text, without_tail } from '../../src/web/view.js';
 
 const NOON = new Date(2030, 0, 15, 12).getTime();
@@ -419,6 +419,16 @@ describe('people', () => {
       assert.equal(model.conversation_of(event).name, name);
     }
     assert.equal(model.conversations.size, 6);
+  });
+
+  test('a name turns nothing around but itself', () => {
+    assert.equal(isolated('Ada L. (3)'), 'Ada L. (3)');
+    assert.equal(isolated('שרה'), '\u2068שרה\u2069');
+    assert.equal(isolated('a\u2069\u202eb\u2028c'), '\u2068abc\u2069');
+    const { room } = lobby();
+    room.change('a\u202eb', 'join', NOON);
+    assert.deepEqual(notes(room), ['\u2068ab\u2069 joined']);
+    assert.equal(list(['a', 'é', 'c']), 'a, \u2068é\u2069 and c');
   });
 
   test('are listed as one says it', () => {

@@ -98,6 +98,22 @@ check('web addresses become links that tell nothing', async (stage) => {
   ]);
 });
 
+check('an address with characters that do not show is shown as what it is', async (stage) => {
+  const ada = await stage.person('ada-bidi', { room: 'bidi' });
+  await ada.say('https://example.org/\u202egpj.exe');
+  await ada.page.locator('#rows a', { hasText: 'https://example.org/%E2%80%AEgpj.exe' }).waitFor();
+});
+
+check('one writes to an author by keyboard, too', async (stage) => {
+  const ada = await stage.person('ada-author', { room: 'authors' });
+  const bob = await stage.person('bob-author', { room: 'authors' });
+  await bob.say('write to me');
+  await ada.sees('write to me');
+  await ada.page.press('.message button.name', 'Enter');
+  await ada.page.locator('#title', { hasText: 'bob-author' }).waitFor();
+  assert.equal(await bob.page.locator('.message button.name').count(), 0, 'nobody writes to themselves');
+});
+
 check('content that is no text is shown as JSON, and long words wrap', async (stage) => {
   const ada = await stage.person('ada-json', { room: 'json' });
   await ada.script('bot', 'json', `async (chat, room) => {
