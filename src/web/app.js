@@ -520,6 +520,15 @@ class Page {
     this.#field.style.height = `${this.#field.scrollHeight}px`;
   }
 
+  /** Its lines break elsewhere when its width is another one. */
+  #refit_field() {
+    const { clientWidth } = this.#field;
+    if (clientWidth === this.#fitted_width) return;
+    this.#fitted_width = clientWidth;
+    this.#fit_field();
+  }
+  #fitted_width = 0;
+
   // ---- the page ---------------------------------------------------------------------------------------------------
 
   #draw() {
@@ -583,6 +592,8 @@ class Page {
     on('name-form', 'submit', () => this.#name_given());
     on('name-cancel', 'click', () => this.#dialog.close());
     on('name-dialog', 'close', () => this.#dialog_closed());
+    // In the next frame: its height changes, and must not be news in this one.
+    new ResizeObserver(() => requestAnimationFrame(() => this.#refit_field())).observe(this.#field);
     for (const width of ['720px', '1040px']) {
       matchMedia(`(max-width: ${width})`).addEventListener('change', () => this.#drawer('none'));
     }

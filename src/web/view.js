@@ -132,7 +132,8 @@ export class View {
     byId('leave').hidden = current?.kind !== 'room';
     set_text(byId('text-label'), current ? `Message to ${isolated(current.name)}` : 'Message');
     const field = /** @type {HTMLTextAreaElement} */ (byId('text'));
-    field.placeholder = current ? `Message ${isolated(current.name)}` : '';
+    // The label has the name: a long one would make the field as high as itself.
+    field.placeholder = current ? 'Message' : '';
   }
 
   /** @param {Shown} shown */

@@ -426,6 +426,23 @@ check('it works on a phone', async (stage) => {
   await ada.page.locator('#title', { hasText: 'bob-desk' }).waitFor();
 });
 
+check('the field is as high as its text, whatever the window', async (stage) => {
+  const room = 'a room with a name that is much longer than a narrow window is wide';
+  const ada = await stage.person('ada-field', { room, viewport: { width: 1280, height: 800 } });
+  const overflow = () => ada.page.locator('#text').evaluate((field) => field.scrollHeight - field.clientHeight);
+  const height = () => ada.page.locator('#text').evaluate((field) => field.clientHeight);
+  const line = await height();
+  await ada.page.setViewportSize({ width: 360, height: 800 });
+  await ada.page.reload();
+  await ada.connected();
+  assert.ok(await height() < 1.5 * line, 'an empty field has one line');
+  await ada.page.setViewportSize({ width: 1280, height: 800 });
+  await ada.page.fill('#text', 'eleven words on one line that are too much for two');
+  await ada.page.setViewportSize({ width: 360, height: 800 });
+  await ada.page.waitForFunction((one) => document.querySelector('#text').clientHeight > 1.5 * one, line);
+  assert.equal(await overflow(), 0);
+});
+
 check('the focus goes into a drawer, and back', async (stage) => {
   const viewport = { width: 390, height: 800 };
   const ada = await stage.person('ada-drawer', { room: 'drawers', viewport, reducedMotion: 'no-preference' });
