@@ -54,7 +54,7 @@ class Page {
     open: (key) => this.#open(this.#model.conversations.get(key)),
     write_to: (name) => name !== this.#model.user && this.#open(this.#model.person(name)),
     older: () => this.#load_older(),
-    scrolled: () => this.#draw(),
+    scrolled: () => this.#scrolled(),
     retry: (send) => this.#chat?.retry(send),
     discard: (send) => this.#discard(send),
   });
@@ -208,10 +208,11 @@ class Page {
   /** @param {Events['message']} event */
   #message(event) {
     const conversation = this.#model.conversation_of(event);
-    if (!conversation?.add(event, this.#model.user)) return;
+    if (!conversation?.arrive(event, this.#model.user)) return;
     const current = conversation === this.#current;
     if (current && !this.#reading) conversation.divider ??= { ...conversation.read };
     if (!current || this.#view.following) conversation.trim();
+    if (current && this.#view.following) this.#complete();
     const own = event.sender === this.#model.user;
     if (!own && current) this.#view.announce(`${isolated(event.sender)}: ${spoken(event.content)}`);
     else if (!own && conversation.kind === 'person') this.#view.announce(`Private message from ${isolated(event.sender)}`);
@@ -430,6 +431,7 @@ class Page {
       history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
     }
     this.#current = conversation;
+    this.#complete();
     this.#drawer('none');
     this.#fit_field();
     this.#focus_field();
@@ -456,6 +458,19 @@ class Page {
     }
   }
 
+  #scrolled() {
+    if (this.#view.following) this.#complete();
+    this.#draw();
+  }
+
+  /** Loads what came while the reader was elsewhere and was not kept. */
+  #complete() {
+    const current = this.#current;
+    if (!current?.incomplete || current.log.loading) return;
+    current.renew();
+    this.#load(current);
+  }
+
   /** On a phone this would raise the keyboard. */
   #focus_field() {
     if (matchMedia('(pointer: fine)').matches && !this.#dialog.open) this.#field.focus();
@@ -465,6 +480,7 @@ class Page {
 
   #jump() {
     this.#view.to_bottom();
+    this.#complete();
     this.#focus_field();
     this.#draw();
   }
@@ -489,6 +505,7 @@ class Page {
     this.#field.value = '';
     this.#fit_field();
     this.#view.to_bottom();
+    this.#complete();
     this.#send(current.kind === 'room' ? { room: current.name, content } : { to: current.name, content });
   }
 

@@ -32,6 +32,8 @@
 /** Rows of a conversation kept in memory: over the first number the oldest go, down to the second. */
 const ITEMS_MAX = 600;
 const ITEMS_KEPT = 400;
+/** So many messages come in behind a reader who scrolled up; those after them are loaded when they are wanted. */
+const BEHIND_MAX = 500;
 /** Messages of one sender within this time share a heading. */
 const GROUP_MS = 300_000;
 /** Comings and goings within this time share a line. */
@@ -95,6 +97,12 @@ export class Conversation {
   read = { era: 0, seq: 0 };
   /** Above the first message after this place stands "New". @type {{ era: number, seq: number } | null} */
   divider = null;
+  /** Whether newer messages came than are here. */
+  incomplete = false;
+  /** The numbers of those from others. @type {number[]} */
+  #held = [];
+  /** How many came since the newest was last in sight. */
+  #behind = 0;
   /** @type {Map<string, Item>} */
   #keys = new Map();
   /** Name and end of typing. @type {Map<string, number>} */
@@ -123,10 +131,39 @@ export class Conversation {
     return true;
   }
 
+  /** A message has just come. @param {Message} message @param {string} user @returns {boolean} whether it is new */
+  arrive(message, user) {
+    // The inbox is one log for many conversations, which cannot be loaded anew for one of them.
+    if (this.kind === 'person' || (!this.incomplete && this.#behind < BEHIND_MAX)) {
+      this.#behind += 1;
+      return this.add(message, user);
+    }
+    this.incomplete = true;
+    this.log.head = Math.max(this.log.head, message.seq_id);
+    if (message.sender !== user) this.#held.push(message.seq_id);
+    else if (message.id !== undefined) this.#forget(message.id);
+    return true;
+  }
+
+  /** Lets go what is here, for the newest page to be loaded again. */
+  renew() {
+    this.items = [];
+    this.#keys.clear();
+    this.#complete();
+    Object.assign(this.log, { oldest: Infinity, more: false, loaded: false });
+  }
+
+  #complete() {
+    this.incomplete = false;
+    this.#held = [];
+    this.#behind = 0;
+  }
+
   /** A message was deleted. It stays as that. @param {Deleted} event */
   erase({ seq_id, deleted_seq_id }) {
     const { era } = this.log;
     this.log.head = Math.max(this.log.head, seq_id);
+    this.#held = this.#held.filter((seq) => seq !== deleted_seq_id);
     const item = this.#keys.get(`${era} ${deleted_seq_id}`);
     if (item?.kind === 'message') Object.assign(item, { content: undefined, deleted: true });
   }
@@ -192,6 +229,7 @@ export class Conversation {
     const { era } = this.log;
     if (this.items.length > 0) this.#insert({ kind: 'reset', era, seq: -1, sub: 0, key: `reset ${era}` });
     this.read = { era, seq: 0 };
+    this.#complete();
     this.#typing.clear();
   }
 
@@ -209,7 +247,7 @@ export class Conversation {
 
   /** @param {string} user @returns {number} messages from others after the place up to which it was read */
   unread(user) {
-    let count = 0;
+    let count = this.#held.filter((seq) => seq > this.read.seq).length;
     for (let i = this.items.length - 1; i >= 0 && isAfter(this.items[i], this.read); i--) {
       const item = this.items[i];
       if (item.kind === 'message' && item.sender !== user && !item.deleted) count += 1;
@@ -223,6 +261,7 @@ export class Conversation {
 
   /** Lets the oldest rows go where there are too many; `more` brings them back. */
   trim() {
+    this.#behind = 0;
     if (this.items.length <= ITEMS_MAX) return;
     for (const item of this.items.splice(0, this.items.length - ITEMS_KEPT)) this.#keys.delete(item.key);
     const first = this.items.find((item) => item.kind === 'message' && item.era === this.log.era && item.sub === 0);

@@ -256,6 +256,38 @@ describe('what is above', () => {
   });
 });
 
+describe('behind a reader who scrolled up', () => {
+  test('so many messages are kept, and the others counted', () => {
+    const { room, load } = lobby();
+    load([]);
+    for (let seq_id = 1; seq_id <= 600; seq_id++) assert.ok(room.arrive(message(seq_id), 'ada'));
+    room.arrive(message(601, { sender: 'ada' }), 'ada');
+    assert.deepEqual([contents(room).length, room.unread('ada'), room.incomplete], [500, 600, true]);
+    room.erase({ type: 'deleted', room_id: 'lobby', seq_id: 602, deleted_seq_id: 600, sender: 'mod', timestamp: NOON });
+    assert.equal(room.unread('ada'), 599);
+    room.renew();
+    assert.deepEqual([contents(room), room.log.loaded, room.incomplete], [[], false, false]);
+    load([message(599), message(601, { sender: 'ada' })], true);
+    room.arrive(message(603), 'ada');
+    assert.deepEqual(contents(room), ['m599', 'm601', 'm603']);
+    room.mark_read();
+    assert.equal(room.unread('ada'), 0);
+  });
+
+  test('nothing is held while the newest is in sight, or when the log starts anew', () => {
+    const { model, room } = lobby();
+    for (let seq_id = 1; seq_id <= 1_200; seq_id++) {
+      room.arrive(message(seq_id), 'ada');
+      room.trim();
+    }
+    assert.equal(room.incomplete, false);
+    for (let seq_id = 1_201; seq_id <= 1_800; seq_id++) room.arrive(message(seq_id), 'ada');
+    assert.equal(room.incomplete, true);
+    model.joined('lobby', { epoch: 'e2', seq_id: 0 });
+    assert.deepEqual([room.incomplete, room.unread('ada')], [false, 0]);
+  });
+});
+
 describe('breaks', () => {
   test('a gap is told where it is', () => {
     const { room, say } = lobby();

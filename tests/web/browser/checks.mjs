@@ -269,6 +269,33 @@ check('the reading position stays while others write', async (stage) => {
   assert.equal(await ada.focused(), 'text');
 });
 
+check('very many messages behind the reader are loaded when they are wanted', async (stage) => {
+  const ada = await stage.person('ada-behind', { room: 'behind' });
+  const write = `async (chat, room, [from, to]) => {
+    const sends = [];
+    for (let i = from; i <= to; i++) {
+      sends.push(chat.send({ room, content: 'line ' + i }).acknowledged);
+      if (i % 20 === 0) await Promise.all(sends);
+    }
+    await Promise.all(sends);
+  }`;
+  const bob = await stage.person();
+  await bob.script('bob-behind', 'behind', write, [1, 60]);
+  await ada.sees(/^line 60$/);
+  await ada.page.hover('#scroller');
+  await ada.page.mouse.wheel(0, -600);
+  await ada.page.waitForSelector('#jump:not([hidden])');
+  await bob.script('bob-behind-2', 'behind', write, [61, 700]);
+  await ada.page.locator('#jump', { hasText: '640 new messages' }).waitFor();
+  assert.equal((await ada.texts()).length, 560);
+  await ada.page.click('#jump');
+  await ada.sees(/^line 700$/);
+  assert.ok(await in_sight(ada.page, 'line 700'));
+  await ada.say('caught up');
+  await ada.sees_sent('caught up');
+  assert.deepEqual((await ada.texts()).slice(-2), ['line 700', 'caught up']);
+});
+
 check('a reload keeps the name, the rooms and the last one', async (stage) => {
   const ada = await stage.person('ada-k', { room: 'kept one' });
   await ada.join('kept two');
