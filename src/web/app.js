@@ -136,7 +136,8 @@ class Page {
       visit.set('token', '');
       byId('token-row').hidden = false;
     }
-    this.#ask_name(taken ? `“${isolated(String(chat.user))}” is taken. Choose another name.` : (error?.message ?? reason ?? ''));
+    this.#ask_name(taken ? `“${isolated(String(chat.user))}” is taken. Choose another name.`
+      : (error?.message ?? reason ?? ''));
   }
 
   /** @param {string} error */
@@ -213,10 +214,14 @@ class Page {
     if (current && !this.#reading) conversation.divider ??= { ...conversation.read };
     if (!current || this.#view.following) conversation.trim();
     if (current && this.#view.following) this.#complete();
-    const own = event.sender === this.#model.user;
-    if (!own && current) this.#view.announce(`${isolated(event.sender)}: ${spoken(event.content)}`);
-    else if (!own && conversation.kind === 'person') this.#view.announce(`Private message from ${isolated(event.sender)}`);
+    if (event.sender !== this.#model.user) this.#speak(event, conversation);
     this.#draw();
+  }
+
+  /** @param {Events['message']} message @param {Conversation} conversation */
+  #speak({ sender, content }, conversation) {
+    if (conversation === this.#current) this.#view.announce(`${isolated(sender)}: ${spoken(content)}`);
+    else if (conversation.kind === 'person') this.#view.announce(`Private message from ${isolated(sender)}`);
   }
 
   /** @param {Events['deleted']} event */

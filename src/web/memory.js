@@ -34,7 +34,7 @@ export class Memory {
   json(key) {
     return parse(this.text(key));
   }
-  /** A list of names, maybe an empty one, or nothing if there is none. @param {string} key @returns {string[] | null} */
+  /** A list of names, maybe an empty one, or null if there is none. @param {string} key @returns {string[] | null} */
   names(key) {
     const value = this.json(key);
     return Array.isArray(value) ? value.filter((each) => typeof each === 'string') : null;

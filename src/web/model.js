@@ -296,7 +296,8 @@ export class Conversation {
     } else if (!loaded || more) {
       rows.push({ kind: 'more', key: `more ${era} ${oldest}`, loading: loading || epoch === null });
     } else if (this.kind === 'person') {
-      rows.push({ kind: 'start', key: `start ${era}`, text: `Private messages between you and ${isolated(this.name)}.` });
+      const text = `Private messages between you and ${isolated(this.name)}.`;
+      rows.push({ kind: 'start', key: `start ${era}`, text });
     } else if (oldest > 1 && oldest < Infinity) {
       rows.push({ kind: 'note', key: `start ${era}`, text: 'Earlier messages are no longer kept.' });
     } else if (era === 0) {

@@ -17,9 +17,9 @@
  * In a browser, under a `user`, sends outlive the page too: they stand in IndexedDB until they are answered, and the
  * next client of that server and user goes on with them. It does so of its own accord only as long as the server surely
  * knows what it was given: in the same epoch, and within half of what `welcome.limits` promises. Beyond that a send
- * becomes `unconfirmed`, and it is for the user to say `retry` or `discard`. A send that is refused only for now (a disk
- * that is full, too much to do) is repeated for as long, with growing pauses. One that is refused for good has `failed`
- * only if no earlier attempt can have arrived; it is `unconfirmed` otherwise.
+ * becomes `unconfirmed`, and it is for the user to say `retry` or `discard`. A send that is refused only for now (a
+ * disk that is full, too much to do) is repeated for as long, with growing pauses. One that is refused for good has
+ * `failed` only if no earlier attempt can have arrived; it is `unconfirmed` otherwise.
  *
  * A join that is refused only for now (a room that is full) is repeated with growing pauses, too, until `leave`. The
  * first refusal of it is an `error` event with `retryable: true`; it ends with `joined`, or an `error` that is not.
@@ -725,7 +725,8 @@ function remember(set, value, max) {
 }
 
 /**
- * The pause before a command is repeated: what the server asks for, and more from one refusal to the next, spread a little.
+ * The pause before a command is repeated: what the server asks for, and more from one refusal to the next, spread a
+ * little.
  * @param {WireError} error @param {number} refusals  this one included @param {number} random
  */
 function retry_ms({ retry_after_ms }, refusals, random) {
