@@ -138,8 +138,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let Some(peer) = self.peers.get(slot) else {
             return;
         };
-        let (phase, is_quiet) = (peer.phase, peer.replies.is_none());
-        match phase {
+        // A socket may still hold the end of what it was given.
+        let is_quiet = peer.replies.is_none() && peer.socket.held_bytes(&self.common) == 0;
+        match peer.phase {
             // It was answered all that it asked for, or is about to be.
             Phase::Http if is_quiet => self.doom(slot.index),
             Phase::Http => self.end(slot),

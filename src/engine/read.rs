@@ -340,7 +340,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             return;
         };
         peer.marks.set(Marks::ENDED);
-        let is_flushed = peer.replies.is_none();
+        // A socket may still hold the end of what it was given.
+        let is_flushed = peer.replies.is_none() && peer.socket.held_bytes(&self.common) == 0;
         match peer.phase {
             Phase::Lingering => self.doom(slot.index),
             Phase::Http | Phase::Closing | Phase::Ending if !is_flushed => self.end(slot),

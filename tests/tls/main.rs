@@ -4,6 +4,7 @@
 mod common;
 
 mod authority;
+mod ends;
 mod handshakes;
 mod openssl;
 mod pairs;
