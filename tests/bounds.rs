@@ -19,6 +19,14 @@ const TESTED: &[(&str, &str)] = &[
         "tls/handshakes::what_is_no_tls_ends_with_an_alert",
     ),
     (
+        "TLS_IDLE_RECORD_COUNT_MAX",
+        "tls/key_updates::a_flood_of_key_updates_is_cut_off",
+    ),
+    (
+        "TLS_DATA_RECORDS_PER_IDLE_RECORD",
+        "tls/key_updates::key_updates_among_data_are_served",
+    ),
+    (
         "TLS_RECORD_BYTES_MAX",
         "tls/main::big_messages_go_both_ways",
     ),

@@ -6,6 +6,7 @@ mod common;
 mod authority;
 mod ends;
 mod handshakes;
+mod key_updates;
 mod openssl;
 mod pairs;
 

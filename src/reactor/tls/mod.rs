@@ -8,8 +8,11 @@
 //!
 //! Handshakes are what is dear: a turn does [`TLS_HANDSHAKE_STEPS_PER_TURN`] steps of them, or as many as begin within
 //! [`TLS_HANDSHAKE_US_PER_TURN`], and the others wait unread, so that a storm of them does not delay who is connected.
+//! After a handshake, new keys are: a session that asks for them again and again, with next to no data, is broken off
+//! ([`TLS_IDLE_RECORD_COUNT_MAX`](crate::limits::TLS_IDLE_RECORD_COUNT_MAX)).
 
 mod files;
+mod idle;
 mod pair;
 mod session;
 

@@ -7,6 +7,7 @@ use rustls::unbuffered::{
     ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus, WriteTraffic,
 };
 
+use super::idle::IdleRecords;
 use super::{Current, Tally};
 use crate::engine::{Received, Sent};
 use crate::limits::{
@@ -32,6 +33,8 @@ pub struct Session {
     rest_sent: usize,
     /// What was to be said before the handshake was over.
     early: Vec<u8>,
+    /// What it may still spend on records that bring nothing.
+    idle: IdleRecords,
     /// The socket was full: records are small, so that little is held when it is full again.
     is_slow: bool,
     /// Nothing follows what is held.
@@ -98,6 +101,7 @@ impl Session {
             rest: Vec::new(),
             rest_sent: 0,
             early: Vec::new(),
+            idle: IdleRecords::default(),
             is_slow: false,
             is_ending: false,
             is_given_up: false,
@@ -217,13 +221,16 @@ impl Session {
             connection,
             rest,
             stage,
+            idle,
             ..
         } = self;
         let Some(connection) = connection else {
             return taken;
         };
         loop {
-            let bytes = incoming.get_mut(taken.bytes..).unwrap_or_default();
+            let (start, was_open) = (taken.bytes, !connection.is_handshaking());
+            let (mut data_count, mut is_all) = (0, false);
+            let bytes = incoming.get_mut(start..).unwrap_or_default();
             let UnbufferedStatus { discard, state } = connection.process_tls_records(bytes);
             taken.bytes += discard;
             match state {
@@ -231,18 +238,24 @@ impl Session {
                     while let Some(Ok(record)) = traffic.next_record() {
                         taken.bytes += record.discard;
                         taken.plain_bytes += put(record.payload, into, taken.plain_bytes);
+                        data_count += 1;
                     }
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => append(&mut data, rest),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => *stage = Stage::Ended,
                 // Early data is never offered, so that it cannot come.
-                Ok(_) => return taken,
+                Ok(_) => is_all = true,
                 Err(_) => {
                     taken.is_broken = true;
                     put_alert(connection, rest);
-                    return taken;
                 }
+            }
+            // Looked at for each record with data, as rustls counts anew from there.
+            let records = incoming.get(start..taken.bytes).unwrap_or_default();
+            taken.is_broken |= was_open && idle.are_too_many(records, data_count);
+            if is_all || taken.is_broken {
+                return taken;
             }
         }
     }
