@@ -72,11 +72,15 @@ pub const OBJECT_COUNT_PER_TURN: u32 = 1024;
 pub const OBJECT_COUNT_PER_PEER_MIN: u32 = 64;
 /// Objects taken from one peer in one turn, even if nobody else is ready.
 pub const OBJECT_COUNT_PER_PEER_MAX: u32 = 256;
-/// Inflated bytes that count as one more object of a peer's share of a turn.
+/// Inflated bytes that count as one more object of a peer's share of a turn, see [`INFLATING_WEIGHT`].
 pub const INFLATED_BYTES_PER_OBJECT: usize = 1024;
-/// Bytes that a shard inflates in one turn, after which peers that may compress are not read until the next: whoever
-/// sends plain messages does not wait for what a few compressed bytes stand for.
+/// Bytes that a shard inflates in one turn, see [`INFLATING_WEIGHT`], after which peers that may compress are not read
+/// until the next: whoever sends plain messages does not wait for what a few compressed bytes stand for.
 pub const INFLATED_BYTES_PER_TURN: usize = 1024 * 1024;
+/// What a compressed byte counts as beside those that it becomes, in inflated bytes. It may be all that there is: a block
+/// costs its tables of codes even if nothing is in it, and 64 KiB of such blocks take up to 8 ms and become nothing. With
+/// this weight two such messages are what one turn takes, and some hundred ordinary ones of 200 bytes.
+pub const INFLATING_WEIGHT: usize = 16;
 /// Tokens that a shard checks in one turn, after which who brings one waits for the next: a signature takes up to 0.1 ms.
 pub const TOKEN_COUNT_PER_TURN: u32 = 16;
 /// What a token counts of its peer's share of a turn, in objects.
@@ -314,7 +318,7 @@ pub struct Limits {
     pub messages_per_connection_per_s_max: u32,
     /// Whether that holds for this machine's own addresses as well.
     pub messages_bound_loopback: bool,
-    /// Their payload in bytes, after inflation; 0 for no bound.
+    /// Their payload in bytes, as it came or after inflation, whichever is more; 0 for no bound.
     pub bytes_per_connection_per_s_max: u32,
     /// Whether that holds for this machine's own addresses as well.
     pub bytes_bound_loopback: bool,

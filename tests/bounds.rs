@@ -340,6 +340,10 @@ const TESTED: &[(&str, &str)] = &[
         "INFLATED_BYTES_PER_TURN",
         "not refused: the share of one turn",
     ),
+    (
+        "INFLATING_WEIGHT",
+        "attack/main::attacks_cost_no_memory_and_starve_nobody_on_one_shard",
+    ),
     ("TOKEN_COUNT_PER_TURN", "not refused: the share of one turn"),
     ("TOKEN_OBJECT_COUNT", "not refused: the share of one turn"),
     (

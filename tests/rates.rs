@@ -3,13 +3,17 @@
 
 mod common;
 
-use common::{Client, Frame, Opcode, Server, Socket, enter, json, masked, transported, until};
+use common::{
+    Client, Frame, Opcode, Server, Socket, deflated, enter, json, marked, masked, transported,
+    until,
+};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
 transported!(
     messages_over_the_rate_are_refused_and_then_wait,
     bytes_over_the_rate_wait,
+    compressed_bytes_over_the_rate_wait,
     whatever_is_sent_counts,
     a_long_pause_is_not_silence,
     joins_over_the_rate_are_refused,
@@ -111,6 +115,31 @@ fn bytes_over_the_rate_wait(shards: u16) {
         assert_eq!(echo.message(), Frame::Binary(payload.clone()));
     }
     assert!(server.metric("rate_paused_total") >= 2);
+    server.metric_is("rate_limited_total", 0);
+}
+
+/// What inflates to nothing counts as what came, and what inflates to much as that.
+fn compressed_bytes_over_the_rate_wait(shards: u16) {
+    const PER_S: u64 = 20_000;
+    const BYTES: usize = 5_000;
+    const COUNT: u64 = 26;
+    let rate = PER_S.to_string();
+    let flags = ["--deflate", "--bytes-per-connection-per-s-max", &rate];
+    let server = Server::with(shards, &flags);
+    // Last blocks, each of which ends a stream with nothing in it.
+    let hollow = b"\x03\x00".repeat(BYTES / 2);
+    let full = vec![7; BYTES];
+    for (payload, message) in [(hollow, vec![]), (deflated(&full), full)] {
+        let start = Instant::now();
+        let mut echo = server.deflating_socket("/echo");
+        for _ in 0..COUNT {
+            echo.send_bytes(&marked(true, Opcode::Binary, &payload));
+        }
+        for _ in 0..COUNT {
+            assert_eq!(echo.message(), Frame::Binary(message.clone()));
+        }
+        took_its_time(start, (COUNT - 1) * BYTES as u64, PER_S);
+    }
     server.metric_is("rate_limited_total", 0);
 }
 

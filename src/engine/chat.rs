@@ -4,7 +4,7 @@ use super::read::Stop;
 use super::{Engine, Socket};
 use crate::authority::Auth;
 use crate::hub::{Hello, since_of};
-use crate::limits::INFLATED_BYTES_PER_OBJECT;
+use crate::limits::{INFLATED_BYTES_PER_OBJECT, INFLATING_WEIGHT};
 use crate::log::LogPort;
 use crate::peer::Phase;
 use crate::proto::{Code, Command, Commands, Refusal, Request, event};
@@ -78,13 +78,18 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     ) -> Option<Stop> {
         let mut inflater = std::mem::take(&mut self.inflater);
         let bytes_max = self.rules.message_bytes_max;
+        // Where hardly anything comes of it, reading it was the work.
+        let read_bytes = payload.len() * INFLATING_WEIGHT;
+        self.inflated_bytes += read_bytes;
         let stop = match inflater.message(opcode, payload, bytes_max) {
             Ok(message) => {
                 let inflated_bytes = message.payload_bytes();
                 self.inflated_bytes += inflated_bytes;
                 let stop = self.take_message(slot, message, budget);
+                // The rate counts what came where that is more than it became.
+                self.spend_bytes(slot, payload.len().saturating_sub(inflated_bytes));
                 // What came as a few bytes takes its share of the turn by what it became.
-                let share = inflated_bytes / INFLATED_BYTES_PER_OBJECT;
+                let share = (read_bytes + inflated_bytes) / INFLATED_BYTES_PER_OBJECT;
                 *budget = budget.saturating_sub(u32::try_from(share).unwrap_or(u32::MAX));
                 stop
             }

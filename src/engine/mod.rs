@@ -141,7 +141,7 @@ pub struct Engine<S: Socket, L> {
     inflater: Inflater,
     /// Objects that each peer may bring to this turn.
     object_share: u32,
-    /// Bytes inflated in this turn.
+    /// Bytes inflated in this turn, and those that they came from by their weight.
     inflated_bytes: usize,
     /// Tokens checked in this turn.
     token_count: u32,

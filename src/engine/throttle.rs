@@ -105,6 +105,14 @@ impl Throttle {
         spent.is_told = false;
     }
 
+    /// Bytes were taken beside those of messages.
+    fn spend_bytes(&mut self, index: u32, is_local: bool, bytes: usize, mono_ms: u64) {
+        if let Some(rate) = self.bytes.of(is_local) {
+            let spent = self.spent.entry(index).or_default();
+            spent.bytes.spend(rate, bytes as u64, mono_ms);
+        }
+    }
+
     /// Takes a join.
     fn take_join(&mut self, index: u32, is_local: bool, mono_ms: u64) -> Result<(), u64> {
         match self.joins.of(is_local) {
@@ -239,6 +247,15 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let is_local = self.is_local(slot);
         self.throttle
             .spend(slot.index, is_local, bytes, self.now.mono_ms);
+    }
+
+    /// A message had so many bytes more than were counted with it.
+    pub(super) fn spend_bytes(&mut self, slot: Slot, bytes: usize) {
+        if bytes > 0 {
+            let is_local = self.is_local(slot);
+            self.throttle
+                .spend_bytes(slot.index, is_local, bytes, self.now.mono_ms);
+        }
     }
 
     fn is_local(&self, slot: Slot) -> bool {

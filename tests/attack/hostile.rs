@@ -18,6 +18,18 @@ const TURN_BYTES: usize = 64 * 1024;
 /// The end of what was received that is kept: enough for a close frame.
 const TAIL_BYTES: usize = 256;
 
+/// A deflated block with codes of 1 to 15 bits, so that the tables for them are large, and only its end in it: 247 bits,
+/// the last ones first.
+const HOLLOW_BLOCK: &str = "\
+    0000001111110111011110110011110101011001000111100110101000101100010010000000000001111110111011110110\
+    0111101010110010001111001101010001011000100100000001101011111111111111111100100100100100100100100100\
+    10010010010010010000010000000011111110111101100";
+/// The same with 33 spaces in it: 291 bits.
+const TABLES_BLOCK: &str = "\
+    0100000000000000000000000000000000000000110000111011110110011110101011001000111100110101000101100010\
+    0111110111100001000000111011110110011110101011001000111100110101000101100010011111100101000011111110\
+    0001111001010100010010110010110010010010010010010010010010010000001100000011111110111101100";
+
 /// What a hostile connection does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
@@ -27,6 +39,10 @@ pub enum Attack {
     Stuffed,
     /// The same with white space, which says nothing to the chat.
     Blank,
+    /// Messages as long as they may be that inflate to nothing: blocks that hold no more than their tables of codes.
+    Hollow,
+    /// The same with as much in each block as it takes: what comes of it is about as long as what was sent.
+    Tables,
     /// A long message of which all but the end comes, then a byte now and then.
     Trickle,
     /// The header of a frame of 2^63 - 1 bytes.
@@ -56,6 +72,8 @@ impl Attack {
         Attack::Bomb,
         Attack::Stuffed,
         Attack::Blank,
+        Attack::Hollow,
+        Attack::Tables,
         Attack::Trickle,
         Attack::Giant,
         Attack::Fragments,
@@ -81,9 +99,13 @@ impl Attack {
         match self {
             Attack::Bomb | Attack::Giant => Some(1009),
             Attack::Fragments => Some(1008),
-            Attack::Stuffed | Attack::Blank | Attack::Trickle | Attack::Pings | Attack::Sips => {
-                None
-            }
+            Attack::Stuffed
+            | Attack::Blank
+            | Attack::Hollow
+            | Attack::Tables
+            | Attack::Trickle
+            | Attack::Pings
+            | Attack::Sips => None,
             Attack::Connections
             | Attack::Handshakes
             | Attack::Messages
@@ -100,6 +122,8 @@ impl Attack {
             Attack::Bomb => ("/echo", text(BOMB_BYTES), vec![]),
             Attack::Stuffed => ("/echo", vec![], text(MESSAGE_BYTES_MAX)),
             Attack::Blank => ("/ws", vec![], text(MESSAGE_BYTES_MAX)),
+            Attack::Hollow => ("/echo", vec![], blocks(HOLLOW_BLOCK)),
+            Attack::Tables => ("/echo", vec![], blocks(TABLES_BLOCK)),
             Attack::Trickle => {
                 let whole = masked(Opcode::Binary, &vec![0x37; MESSAGE_BYTES_MAX]);
                 let (first, last) = whole.split_at(whole.len() - 10_000);
@@ -155,6 +179,8 @@ impl fmt::Display for Attack {
             Attack::Bomb => "bombs",
             Attack::Stuffed => "messages stuffed to the limit",
             Attack::Blank => "messages stuffed with blanks",
+            Attack::Hollow => "messages of empty blocks",
+            Attack::Tables => "messages of tables of codes",
             Attack::Trickle => "unfinished messages",
             Attack::Giant => "headers of 2^63 - 1",
             Attack::Fragments => "empty fragments",
@@ -379,6 +405,18 @@ impl Hostile {
         let mut frames = self.tail.windows(4);
         frames.any(|at| matches!(at, [0x88, _, a, b] if *a == high && *b == low))
     }
+}
+
+/// A compressed message that is as long as it may be, of one block again and again.
+fn blocks(bits: &str) -> Vec<u8> {
+    let count = MESSAGE_BYTES_MAX * 8 / bits.len() - 1;
+    let mut bits: Vec<u8> = bits.bytes().rev().map(|bit| bit - b'0').collect();
+    bits = bits.repeat(count);
+    // The header of the stored block that the other side adds.
+    bits.extend([0; 3]);
+    let byte = |bits: &[u8]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | bit);
+    let payload: Vec<u8> = bits.chunks(8).map(byte).collect();
+    marked(true, Opcode::Text, &payload)
 }
 
 /// What a client of TLS says first.
