@@ -88,6 +88,8 @@ counters! {
     Counter duplicates_total;
     /// Messages compressed, each once for all of a shard that take it so.
     Counter compressions_total;
+    /// Messages sent as they are because enough was compressed in that turn.
+    Counter compressions_left_out_total;
     /// Frames relayed by raw rooms.
     Counter raw_frames_total;
     /// Signals relayed.

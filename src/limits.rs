@@ -59,6 +59,9 @@ pub const FRAGMENT_BYTES_MEAN_MIN: usize = 64;
 
 /// Shortest payload that is worth compressing, in bytes.
 pub const DEFLATE_BYTES_MIN: usize = 128;
+/// Bytes that a shard compresses in one turn, after which messages go as they are: who sends what is hard to compress
+/// does not hold up the others. So many take up to 10 ms.
+pub const DEFLATED_BYTES_PER_TURN: usize = 512 * 1024;
 /// Room that the first inflated message starts with, in bytes; it doubles as needed.
 pub const INFLATED_BYTES_START: usize = 4 * 1024;
 /// Room for inflated messages that a shard keeps between them, in bytes.

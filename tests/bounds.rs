@@ -170,6 +170,10 @@ const TESTED: &[(&str, &str)] = &[
         "not refused: what is shorter goes as it is",
     ),
     (
+        "DEFLATED_BYTES_PER_TURN",
+        "deflate::beyond_its_share_of_a_turn_frames_go_plain",
+    ),
+    (
         "INFLATED_BYTES_START",
         "not refused: how memory is used again",
     ),

@@ -17,6 +17,7 @@ transported!(
     small_windows_are_kept,
     each_violation_has_its_close_code,
     bombs_cost_no_memory,
+    beyond_its_share_of_a_turn_frames_go_plain,
     rest_costs_nothing,
 );
 
@@ -411,6 +412,64 @@ fn bombs_cost_no_memory(shards: u16) {
     }
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes");
+}
+
+fn beyond_its_share_of_a_turn_frames_go_plain(shards: u16) {
+    // Twice the share, in as many bytes each as one reading takes.
+    const SENDERS: usize = 24;
+    let text = |number: usize| format!("{number} {}", prose(40_000));
+    let server = start(shards);
+    let mut bob = Client::on(server.deflating_socket("/ws"));
+    bob.join("r");
+    let mut senders: Vec<Client> = (0..SENDERS)
+        .map(|_| Client::on(server.socket("/ws")))
+        .collect();
+    for sender in &mut senders {
+        sender.ask(
+            json!({"type": "join", "room_id": "r", "echo": false}),
+            "joined",
+        );
+    }
+    bob.barrier();
+    let before = bob.socket.compressed_count();
+    // What all have sent while it stands is there in one turn.
+    server.signal("STOP");
+    for (number, sender) in senders.iter_mut().enumerate() {
+        sender.say(json!({"type": "message", "room_id": "r", "content": text(number)}));
+    }
+    server.signal("CONT");
+    let messages = bob.take_many("message", SENDERS);
+    let mut contents: Vec<_> = messages.iter().map(|it| it["content"].as_str()).collect();
+    let mut expected: Vec<_> = (0..SENDERS).map(text).collect();
+    contents.sort_unstable();
+    expected.sort_unstable();
+    assert!(contents.iter().map(|it| it.expect("a text")).eq(&expected));
+    let count = bob.socket.compressed_count() - before;
+    if shards == 1 {
+        assert!((1..SENDERS).contains(&count), "{count} came compressed");
+        assert!(server.metric("compressions_left_out_total") > 0);
+    }
+
+    let mut echoes: Vec<Socket> = (0..SENDERS)
+        .map(|_| server.deflating_socket("/echo"))
+        .collect();
+    server.signal("STOP");
+    for (number, echo) in echoes.iter_mut().enumerate() {
+        echo.send_text(&text(number));
+    }
+    server.signal("CONT");
+    for (number, echo) in echoes.iter_mut().enumerate() {
+        assert!(echo.frame() == Frame::Text(text(number)), "{number}");
+    }
+    let count: usize = echoes.iter().map(Socket::compressed_count).sum();
+    if shards == 1 {
+        assert!((1..SENDERS).contains(&count), "{count} came compressed");
+    }
+    // The next turn has a share of its own.
+    bob.say(json!({"type": "message", "room_id": "r", "content": text(0)}));
+    let before = bob.socket.compressed_count();
+    bob.take("message");
+    assert_eq!(bob.socket.compressed_count(), before + 1);
 }
 
 fn rest_costs_nothing(shards: u16) {

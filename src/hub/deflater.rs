@@ -1,7 +1,7 @@
 //! Frames compressed: the second encoding of a room's log, made once for all members that negotiated
 //! permessage-deflate, and what one connection is sent alone.
 
-use crate::limits::DEFLATE_BYTES_MIN;
+use crate::limits::{DEFLATE_BYTES_MIN, DEFLATED_BYTES_PER_TURN};
 use crate::ws::deflate::Deflater;
 use crate::ws::frame::{self, Opcode, encode_header};
 use crate::ws::{Header, frame::payload_of};
@@ -15,9 +15,21 @@ pub struct FrameDeflater {
     deflater: Deflater,
     payload: Vec<u8>,
     frame: Vec<u8>,
+    /// Bytes that were compressed in this turn, or would have been if that were of use.
+    turn_bytes: usize,
 }
 
 impl FrameDeflater {
+    /// A turn begins, with a share of its own.
+    pub fn begin(&mut self) {
+        self.turn_bytes = 0;
+    }
+
+    /// Whether a message of so many bytes goes as it is because enough was compressed in this turn.
+    pub fn leaves_out(&self, payload_bytes: usize) -> bool {
+        payload_bytes >= DEFLATE_BYTES_MIN && self.turn_bytes >= DEFLATED_BYTES_PER_TURN
+    }
+
     /// A plain frame compressed, where it is long enough and becomes shorter by it.
     pub fn frame(&mut self, plain: &[u8]) -> Option<&[u8]> {
         let (header, _) = Header::parse(plain).ok().flatten()?;
@@ -52,9 +64,11 @@ impl FrameDeflater {
     fn compress(&mut self, payload: &[u8], window_bits: u8) -> bool {
         self.payload.clear();
         self.payload.shrink_to(256 * 1024);
-        payload.len() >= DEFLATE_BYTES_MIN
-            && self
-                .deflater
-                .compress(payload, window_bits, &mut self.payload)
+        if payload.len() < DEFLATE_BYTES_MIN || self.leaves_out(payload.len()) {
+            return false;
+        }
+        self.turn_bytes += payload.len();
+        self.deflater
+            .compress(payload, window_bits, &mut self.payload)
     }
 }

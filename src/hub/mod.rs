@@ -257,6 +257,7 @@ impl Hub {
     /// Sets the clocks of a turn.
     pub fn begin(&mut self, now: Now) {
         self.now = now;
+        self.deflater.begin();
     }
 
     /// Takes one piece of mail of another shard.
