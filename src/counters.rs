@@ -134,6 +134,10 @@ counters! {
     Counter replies_full_total;
     /// Times a peer was not read because too much of what it sent was not kept yet.
     Counter uncommitted_full_total;
+    /// Times a peer was tried again that waits for room where it sends to.
+    Counter retries_total;
+    /// Turns in which some of those peers were not tried because enough were in vain.
+    Counter retries_postponed_total;
     /// Times a peer was not read because enough was inflated in that turn.
     Counter inflating_postponed_total;
     /// Times a peer was not read because mail to another shard was full.

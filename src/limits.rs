@@ -84,6 +84,9 @@ pub const INFLATED_BYTES_PER_TURN: usize = 1024 * 1024;
 /// costs its tables of codes even if nothing is in it, and 64 KiB of such blocks take up to 8 ms and become nothing. With
 /// this weight two such messages are what one turn takes, and some hundred ordinary ones of 200 bytes.
 pub const INFLATING_WEIGHT: usize = 16;
+/// Peers that wait for room where they send to and are tried again in vain in one turn; the others come after them in the
+/// next. An attempt reads and copies a text anew, which takes 0.05 ms where it is long.
+pub const RETRY_COUNT_PER_TURN: u32 = 16;
 /// Tokens that a shard checks in one turn, after which who brings one waits for the next: a signature takes up to 0.1 ms.
 pub const TOKEN_COUNT_PER_TURN: u32 = 16;
 /// What a token counts of its peer's share of a turn, in objects.

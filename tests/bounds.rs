@@ -348,6 +348,10 @@ const TESTED: &[(&str, &str)] = &[
         "INFLATING_WEIGHT",
         "attack/main::attacks_cost_no_memory_and_starve_nobody_on_one_shard",
     ),
+    (
+        "RETRY_COUNT_PER_TURN",
+        "sim/scenes/disk::those_who_wait_are_tried_again_a_few_at_a_time",
+    ),
     ("TOKEN_COUNT_PER_TURN", "not refused: the share of one turn"),
     ("TOKEN_OBJECT_COUNT", "not refused: the share of one turn"),
     (

@@ -60,7 +60,8 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
     fn audit_peer(&self, slot: Slot, peer: &Peer<S>) -> Result<(), String> {
         let index = slot.index;
         // A place on a list may be left over from the peer before; a mark without a place means to wait for ever.
-        let is_listed = self.to_read.contains(&index) || self.to_retry.contains(&index);
+        let is_listed =
+            self.to_read.contains(&index) || self.to_retry.iter().any(|slot| slot.index == index);
         if peer.marks.has(Marks::TO_READ) && !is_listed {
             return Err(format!("peer {index} is marked to be read, but not listed"));
         }

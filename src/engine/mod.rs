@@ -14,6 +14,7 @@ mod flush;
 pub mod overview;
 mod proxied;
 mod read;
+mod retry;
 mod throttle;
 mod timer;
 mod tokens;
@@ -46,6 +47,7 @@ use crate::timers::{TICK_MS, Tick, Wheel};
 use crate::ws::Rules;
 use crate::ws::deflate::Inflater;
 use hashbrown::HashMap;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -123,8 +125,8 @@ pub struct Engine<S: Socket, L> {
     walk: Walk,
     /// Peers that may have something to read.
     to_read: Vec<u32>,
-    /// Peers that wait for room elsewhere: they are read again next turn, but nobody hurries.
-    to_retry: Vec<u32>,
+    /// Peers that wait for room elsewhere, by how long ago they were tried: see [`retry`].
+    to_retry: VecDeque<Slot>,
     /// Peers that may have something to write.
     to_flush: Vec<u32>,
     doomed: Vec<u32>,
@@ -191,7 +193,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
             },
             walk: Walk::default(),
             to_read: Vec::new(),
-            to_retry: Vec::new(),
+            to_retry: VecDeque::new(),
             to_flush: Vec::new(),
             doomed: Vec::new(),
             turned_away_count: 0,

@@ -35,46 +35,60 @@ pub(super) enum Stop {
 impl<S: Socket, L: LogPort> Engine<S, L> {
     pub(super) fn read_peers(&mut self) {
         let mut list = std::mem::take(&mut self.to_read);
-        list.append(&mut self.to_retry);
         let mut buffer = std::mem::take(&mut self.read_buffer);
         self.inflated_bytes = 0;
-        self.object_share = object_share(list.len());
+        self.object_share = object_share(list.len() + self.to_retry.len());
         self.token_count = 0;
         self.metrics_count = 0;
         for index in list.drain(..) {
-            let Some(peer) = self.peers.at_mut(index) else {
-                continue;
-            };
-            let is_inflated =
-                peer.window_bits > 0 && self.inflated_bytes >= INFLATED_BYTES_PER_TURN;
-            let is_checked =
-                peer.marks.has(Marks::TOKEN) && self.token_count >= TOKEN_COUNT_PER_TURN;
-            let is_written =
-                peer.marks.has(Marks::METRICS) && self.metrics_count >= METRICS_COUNT_PER_TURN;
-            if is_inflated || is_checked || is_written {
-                // Time in which it is not read is not silence.
-                peer.heard = self.now.tick();
-                self.hub.counters.inflating_postponed_total += u64::from(is_inflated);
-                self.hub.counters.tokens_postponed_total += u64::from(is_checked);
-                self.hub.counters.metrics_postponed_total += u64::from(is_written);
+            if self.is_postponed(index) {
                 self.postponed.push(index);
-                continue;
-            }
-            peer.marks.clear(Marks::TOKEN);
-            peer.marks.clear(Marks::METRICS);
-            peer.marks.clear(Marks::TO_READ);
-            let (phase, is_doomed) = (peer.phase, peer.marks.has(Marks::DOOMED));
-            if !is_doomed && let Some(slot) = self.peers.slot_at(index) {
-                self.read_peer(slot, phase, &mut buffer);
-                self.deliver();
+            } else {
+                self.read_listed(index, &mut buffer);
             }
         }
+        self.retry_peers(&mut buffer);
         self.read_buffer = buffer;
         // Those who had to wait come first.
         list.append(&mut self.postponed);
         list.append(&mut self.to_read);
         self.to_read = list;
         self.to_read.shrink_to(4096);
+    }
+
+    /// Whether a peer is not read in this turn because of what others have brought already, which is counted.
+    pub(super) fn is_postponed(&mut self, index: u32) -> bool {
+        let Some(peer) = self.peers.at_mut(index) else {
+            return false;
+        };
+        let is_inflated = peer.window_bits > 0 && self.inflated_bytes >= INFLATED_BYTES_PER_TURN;
+        let is_checked = peer.marks.has(Marks::TOKEN) && self.token_count >= TOKEN_COUNT_PER_TURN;
+        let is_written =
+            peer.marks.has(Marks::METRICS) && self.metrics_count >= METRICS_COUNT_PER_TURN;
+        let is_postponed = is_inflated || is_checked || is_written;
+        if is_postponed {
+            // Time in which it is not read is not silence.
+            peer.heard = self.now.tick();
+            self.hub.counters.inflating_postponed_total += u64::from(is_inflated);
+            self.hub.counters.tokens_postponed_total += u64::from(is_checked);
+            self.hub.counters.metrics_postponed_total += u64::from(is_written);
+        }
+        is_postponed
+    }
+
+    /// Reads a peer that was on a list, and is no longer.
+    pub(super) fn read_listed(&mut self, index: u32, buffer: &mut [u8]) {
+        let Some(peer) = self.peers.at_mut(index) else {
+            return;
+        };
+        peer.marks.clear(Marks::TOKEN);
+        peer.marks.clear(Marks::METRICS);
+        peer.marks.clear(Marks::TO_READ);
+        let (phase, is_doomed) = (peer.phase, peer.marks.has(Marks::DOOMED));
+        if !is_doomed && let Some(slot) = self.peers.slot_at(index) {
+            self.read_peer(slot, phase, buffer);
+            self.deliver();
+        }
     }
 
     fn read_peer(&mut self, slot: Slot, phase: Phase, buffer: &mut [u8]) {
@@ -201,12 +215,7 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
         match stop {
             Stop::Budget => self.mark_read(slot.index),
-            Stop::Room => {
-                peer.marks.set(Marks::TO_READ);
-                // Time in which it is not read is not silence.
-                peer.heard = self.now.tick();
-                self.to_retry.push(slot.index);
-            }
+            Stop::Room => self.retry_later(slot),
             Stop::Replies => self.hub.counters.replies_full_total += 1,
             Stop::Uncommitted => self.hub.counters.uncommitted_full_total += 1,
             Stop::Rate => self.slow(slot),

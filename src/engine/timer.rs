@@ -88,7 +88,9 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         let reply_bytes = peer.reply_bytes();
         let is_awaiting =
             reply_bytes < REPLY_BYTES_MAX && reply_bytes + awaited_bytes >= REPLY_BYTES_MAX;
-        if is_held_back || is_awaiting || is_paused {
+        // It is for us to read it: it waits for room, or for its turn.
+        let is_listed = peer.marks.has(Marks::TO_READ);
+        if is_held_back || is_awaiting || is_paused || is_listed {
             // Time in which it is not read is not silence.
             peer.heard = now;
         }

@@ -5,7 +5,7 @@ use crate::stage::Stage;
 use crate::table::DiskFaults;
 use crate::told::Told;
 use roomcast::limits::{
-    Limits, ROOM_BACKLOG_BYTES_MAX, STORE_STALL_MS, UNCOMMITTED_BYTES_MAX,
+    Limits, RETRY_COUNT_PER_TURN, ROOM_BACKLOG_BYTES_MAX, STORE_STALL_MS, UNCOMMITTED_BYTES_MAX,
     UNCOMMITTED_BYTES_PER_CONNECTION_MAX, UNCOMMITTED_BYTES_UNIT,
 };
 
@@ -111,6 +111,35 @@ fn a_room_and_a_log_hold_so_much_that_is_not_kept_yet() {
             let is_ack = |told: &&Told| matches!(told, Told::Ack { .. });
             assert_eq!(told.iter().filter(is_ack).count(), 20);
         }
+    }
+}
+
+#[test]
+fn those_who_wait_are_tried_again_a_few_at_a_time() {
+    let mut stage = Stage::on_disk(1, Limits::default(), DiskFaults::default(), 1);
+    let target = |number| (0, format!("/ws?user=u{number}&room=r{number}"));
+    let senders = stage.enter_all(800, target);
+    stage.net.disk().stand_still();
+    let content = "x".repeat(60_000);
+    for (number, sender) in senders.iter().enumerate() {
+        let text = format!(r#"{{"type":"message","room_id":"r{number}","content":"{content}"}}"#);
+        stage.say(*sender, &text);
+    }
+    stage.turns(8);
+    let before = stage.count(|counters| counters.retries_total);
+    let turns = 50;
+    stage.turns(turns);
+    let retried = stage.count(|counters| counters.retries_total) - before;
+    // More than so many wait, so that the share is used up, and nobody is tried twice before all were once.
+    let most = u64::from(RETRY_COUNT_PER_TURN) * turns as u64;
+    assert_eq!(retried, most);
+    assert!(stage.count(|counters| counters.retries_postponed_total) >= turns as u64);
+    // What waits goes on at once when there is room, and nothing of it is lost.
+    stage.net.disk().go_on();
+    stage.rest();
+    for sender in senders {
+        let told = stage.told_by_now(sender);
+        assert!(told.iter().any(|told| matches!(told, Told::Ack { .. })));
     }
 }
 
