@@ -15,6 +15,7 @@ transported!(
     a_header_names_the_client,
     a_header_that_names_nobody_lets_nobody_name_themselves,
     a_client_counts_where_the_proxy_says,
+    a_trusted_proxy_behind_another_has_no_bound,
 );
 sharded!(
     who_is_too_many_behind_a_proxy_has_no_place,
@@ -217,6 +218,33 @@ fn a_client_counts_where_the_proxy_says(shards: u16) {
     drop(first);
     until("there is room again", || ask(b"", forwarded).0 == Some(101));
     drop((idle, own, second));
+}
+
+fn a_trusted_proxy_behind_another_has_no_bound(shards: u16) {
+    let flags = ["--connections-per-address-max=2", "--bounds-loopback"];
+    let trusted = ["--trusted-proxy", "127.0.0.1,10.0.0.5"];
+    let server = Server::with(shards, &[flags, trusted].concat());
+    // What the nearer proxy says of the connection, and the farther one, if it does, of the request.
+    let ask = |through: &str, lines: &str| {
+        let mut stream = server.connect();
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(&line(through)).expect("the server reads");
+        let mut http = Http::new(server.secure(stream));
+        http.send(upgrade(&server.host(), "/echo", lines));
+        (http.response().status, http)
+    };
+    let open: Vec<_> = (0..10)
+        .map(|number| {
+            let lines = format!("X-Forwarded-For: 192.0.2.{}\r\n", number / 2);
+            ask("10.0.0.5", &lines)
+        })
+        .chain((0..4).map(|_| ask("10.0.0.5", "")))
+        .collect();
+    assert!(open.iter().all(|(status, _)| *status == 101));
+    // Its clients have their bounds.
+    let (status, _) = ask("10.0.0.5", "X-Forwarded-For: 192.0.2.3\r\n");
+    assert_eq!(status, 429);
+    server.await_metric("address_full_total", 1);
 }
 
 fn who_is_too_many_behind_a_proxy_has_no_place(shards: u16) {

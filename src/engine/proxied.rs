@@ -25,14 +25,17 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         }
     }
 
-    /// A trusted proxy named the client before the connection's first byte.
+    /// A trusted proxy named the client before the connection's first byte. Where that is another trusted proxy, there may
+    /// be any number of it, as if it had come straight: its requests say for whom the connection counts.
     pub(super) fn named_by_header(&mut self, slot: Slot, client: IpAddr) {
         self.hub.counters.proxied_total += 1;
         let nearest = client;
         self.proxied.insert(slot.index, Proxied { nearest, client });
         self.note_origin(slot, Some(client));
-        let is_plain = !self.settings.is_tls;
-        self.reseat(slot, client, is_plain);
+        if !self.settings.trusted_proxies.contain(client) {
+            let is_plain = !self.settings.is_tls;
+            self.reseat(slot, client, is_plain);
+        }
     }
 
     /// Takes down what trusted proxies wrote into a request. Returns whether they say that it came by TLS.
