@@ -450,20 +450,24 @@ fn beyond_its_share_of_a_turn_frames_go_plain(shards: u16) {
         assert!(server.metric("compressions_left_out_total") > 0);
     }
 
-    let mut echoes: Vec<Socket> = (0..SENDERS)
-        .map(|_| server.deflating_socket("/echo"))
-        .collect();
-    server.signal("STOP");
-    for (number, echo) in echoes.iter_mut().enumerate() {
-        echo.send_text(&text(number));
-    }
-    server.signal("CONT");
-    for (number, echo) in echoes.iter_mut().enumerate() {
-        assert!(echo.frame() == Frame::Text(text(number)), "{number}");
-    }
-    let count: usize = echoes.iter().map(Socket::compressed_count).sum();
-    if shards == 1 {
-        assert!((1..SENDERS).contains(&count), "{count} came compressed");
+    // Short ones count for what each of them costs, however short it is.
+    for (each, bytes) in [(1, 40_000), (60, 200)] {
+        let text = |number: usize| format!("{number} {}", prose(bytes));
+        let mut echoes: Vec<Socket> = (0..SENDERS)
+            .map(|_| server.deflating_socket("/echo"))
+            .collect();
+        server.signal("STOP");
+        for (number, echo) in echoes.iter_mut().enumerate() {
+            (0..each).for_each(|_| echo.send_text(&text(number)));
+        }
+        server.signal("CONT");
+        for (number, echo) in echoes.iter_mut().enumerate() {
+            (0..each).for_each(|_| assert!(echo.frame() == Frame::Text(text(number)), "{number}"));
+        }
+        let count: usize = echoes.iter().map(Socket::compressed_count).sum();
+        if shards == 1 {
+            assert!((1..SENDERS * each).contains(&count), "{count} of {each}");
+        }
     }
     // The next turn has a share of its own.
     bob.say(json!({"type": "message", "room_id": "r", "content": text(0)}));

@@ -1,7 +1,7 @@
 //! Frames compressed: the second encoding of a room's log, made once for all members that negotiated
 //! permessage-deflate, and what one connection is sent alone.
 
-use crate::limits::{DEFLATE_BYTES_MIN, DEFLATED_BYTES_PER_TURN};
+use crate::limits::{DEFLATE_BYTES_MIN, DEFLATED_BYTES_EXTRA, DEFLATED_BYTES_PER_TURN};
 use crate::ws::deflate::Deflater;
 use crate::ws::frame::{self, Opcode, encode_header};
 use crate::ws::{Header, frame::payload_of};
@@ -15,7 +15,7 @@ pub struct FrameDeflater {
     deflater: Deflater,
     payload: Vec<u8>,
     frame: Vec<u8>,
-    /// Bytes that were compressed in this turn, or would have been if that were of use.
+    /// Bytes that were compressed in this turn, also where that was of no use, see [`DEFLATED_BYTES_EXTRA`].
     turn_bytes: usize,
 }
 
@@ -67,7 +67,7 @@ impl FrameDeflater {
         if payload.len() < DEFLATE_BYTES_MIN || self.leaves_out(payload.len()) {
             return false;
         }
-        self.turn_bytes += payload.len();
+        self.turn_bytes += payload.len() + DEFLATED_BYTES_EXTRA;
         self.deflater
             .compress(payload, window_bits, &mut self.payload)
     }
