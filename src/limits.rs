@@ -151,8 +151,8 @@ pub const TLS_HANDSHAKE_STEPS_PER_TURN: u32 = 8;
 pub const TLS_HANDSHAKE_US_PER_TURN: u64 = 1_000;
 /// What may have come of a TLS connection that is no whole record or handshake message yet, in bytes; more breaks it off.
 pub const TLS_PARTIAL_BYTES_MAX: usize = 32 * 1024;
-/// Records of a TLS session that may bring no data after its handshake, such as changes of keys, in a row; more break it
-/// off. Each is a few microseconds of work for 27 bytes, and counts for no other bound.
+/// Records of a TLS session that may bring no data after its handshake, such as changes of keys, in a row; more break
+/// it off. Each is a few microseconds of work for 27 bytes, and counts for no other bound.
 pub const TLS_IDLE_RECORD_COUNT_MAX: u32 = 64;
 /// Records with data, of whatever length, that make up for one of these: in the long run they are what a session costs.
 pub const TLS_DATA_RECORDS_PER_IDLE_RECORD: u32 = 16;

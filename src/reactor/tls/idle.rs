@@ -1,5 +1,5 @@
-//! Records that bring no data, such as changes of keys. They are work, and no message or byte comes of them that another
-//! bound would see.
+//! Records that bring no data, such as changes of keys. They are work, and no message or byte comes of them that
+//! another bound would see.
 
 use crate::limits::{TLS_DATA_RECORDS_PER_IDLE_RECORD, TLS_IDLE_RECORD_COUNT_MAX};
 
@@ -11,8 +11,8 @@ pub struct IdleRecords {
 }
 
 impl IdleRecords {
-    /// Counts these whole records, `data_count` of which brought data. Returns whether there were too many others. Their
-    /// headers are as they came; what is behind each may have been decrypted in its place.
+    /// Counts these whole records, `data_count` of which brought data. Returns whether there were too many others.
+    /// Their headers are as they came; what is behind each may have been decrypted in its place.
     pub fn are_too_many(&mut self, records: &[u8], data_count: u32) -> bool {
         let idle_count = record_count(records).saturating_sub(data_count);
         let owed_count = idle_count.saturating_mul(TLS_DATA_RECORDS_PER_IDLE_RECORD);
