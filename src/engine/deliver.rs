@@ -3,7 +3,7 @@
 use super::{Engine, Socket};
 use crate::effects::Effect;
 use crate::log::LogPort;
-use crate::peer::{Marks, Phase};
+use crate::peer::{Marks, Peer, Phase};
 use crate::proto::{Code, Refusal, event, name};
 use crate::slots::Slot;
 
@@ -74,14 +74,13 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.mark_flush(slot.index);
     }
 
-    /// Lets the timer fire in which a ping goes out, with what it asks to confirm.
+    /// Lets the timer fire in which a ping goes out, with what it asks to confirm. One that is due has its own deadline
+    /// still: by that it is seen whether the shard stood still.
     fn ask(&mut self, slot: Slot) {
-        if self
-            .peers
-            .get(slot)
-            .is_some_and(|peer| peer.phase == Phase::Chat)
-        {
-            self.arm_open(slot, self.now.tick());
+        let now = self.now.tick();
+        let is_early = |peer: &Peer<S>| peer.phase == Phase::Chat && peer.deadline > now;
+        if self.peers.get(slot).is_some_and(is_early) {
+            self.arm_open(slot, now);
         }
     }
 
