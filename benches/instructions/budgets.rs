@@ -116,6 +116,8 @@ pub const BUDGETS: [Budget; 15] = [
         repeats: (500, 2_500),
         instructions_max: 358_000,
     },
+    // The walk itself is that of plain messages; what the compiler makes of it here differs by twenty from one version to
+    // the next.
     Budget {
         what: "a compressed message, for each further member of the room",
         play: Play::Deflate,
@@ -124,7 +126,7 @@ pub const BUDGETS: [Budget; 15] = [
             large: 400,
         },
         repeats: (100, 600),
-        instructions_max: 160,
+        instructions_max: 180,
     },
     Budget {
         what: "a message in a relay of two, from socket to socket",
