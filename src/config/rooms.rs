@@ -66,18 +66,7 @@ fn rule(table: &RoomTable) -> Result<RoomRule, Wrong> {
     let is_private = table.private.unwrap_or(false);
     Ok(RoomRule {
         pattern: Pattern::new(&table.pattern),
-        join: match given("join", table.join.as_ref())? {
-            Some(Who::All) if is_private => {
-                return Err((
-                    "join",
-                    "opens a private room to everybody: list who may, or take private away"
-                        .to_owned(),
-                ));
-            }
-            Some(whom) => whom,
-            None if is_private => Who::Moderators,
-            None => Who::All,
-        },
+        join: joiners(table.join.as_ref(), is_private)?,
         read: given("read", table.read.as_ref())?.unwrap_or_default(),
         write: writers(table)?,
         moderate: moderators(table.moderate.as_ref())?,
@@ -89,6 +78,19 @@ fn rule(table: &RoomTable) -> Result<RoomRule, Wrong> {
 
 fn check_pattern(pattern: &str) -> Result<(), Wrong> {
     name::check(pattern).map_err(|fault| ("pattern", format!("{pattern:?} {fault}")))
+}
+
+/// A private room is for who is listed.
+fn joiners(whom: Option<&Whom>, is_private: bool) -> Result<Who, Wrong> {
+    match given("join", whom)? {
+        Some(Who::All) if is_private => {
+            let reason = "opens a private room to everybody: list who may, or take private away";
+            Err(("join", reason.to_owned()))
+        }
+        Some(whom) => Ok(whom),
+        None if is_private => Ok(Who::Moderators),
+        None => Ok(Who::All),
+    }
 }
 
 /// A read-only room is one in which moderators write.

@@ -269,8 +269,6 @@ impl<S: Socket, L: LogPort> Engine<S, L> {
         self.spend(slot, payload.len());
         let window_bits = self.peers.get(slot).map_or(0, |peer| peer.window_bits);
         let mut deflater = std::mem::take(&mut self.hub.deflater);
-        let is_left_out = window_bits > 0 && deflater.leaves_out(payload.len());
-        self.hub.counters.compressions_left_out_total += u64::from(is_left_out);
         if let Some(replies) = self.replies(slot.index) {
             let buffer = replies.buffer();
             if deflater.encode(opcode, payload, window_bits, buffer) {

@@ -275,12 +275,9 @@ impl Hub {
             room.passing_bytes += bytes.len();
         }
         room.touched = touched;
-        let is_wanted = room.deflated_count > 0;
-        let is_left_out = is_wanted && self.deflater.leaves_out(frame::payload_of(bytes).len());
-        self.counters.compressions_left_out_total += u64::from(is_left_out);
-        let deflated = match is_wanted {
-            true => self.deflater.frame(bytes),
-            false => None,
+        let deflated = match room.deflated_count {
+            0 => None,
+            _ => self.deflater.frame(bytes),
         };
         self.counters.compressions_total += u64::from(deflated.is_some());
         let before = room.tail.memory();

@@ -17,6 +17,7 @@ pub struct FrameDeflater {
     frame: Vec<u8>,
     /// Bytes that were compressed in this turn, also where that was of no use, see [`DEFLATED_BYTES_EXTRA`].
     turn_bytes: usize,
+    left_out_total: u64,
 }
 
 impl FrameDeflater {
@@ -25,9 +26,9 @@ impl FrameDeflater {
         self.turn_bytes = 0;
     }
 
-    /// Whether a message of so many bytes goes as it is because enough was compressed in this turn.
-    pub fn leaves_out(&self, payload_bytes: usize) -> bool {
-        payload_bytes >= DEFLATE_BYTES_MIN && self.turn_bytes >= DEFLATED_BYTES_PER_TURN
+    /// Messages that went as they are because enough was compressed in their turn.
+    pub fn left_out_total(&self) -> u64 {
+        self.left_out_total
     }
 
     /// A plain frame compressed, where it is long enough and becomes shorter by it.
@@ -64,7 +65,11 @@ impl FrameDeflater {
     fn compress(&mut self, payload: &[u8], window_bits: u8) -> bool {
         self.payload.clear();
         self.payload.shrink_to(256 * 1024);
-        if payload.len() < DEFLATE_BYTES_MIN || self.leaves_out(payload.len()) {
+        if payload.len() < DEFLATE_BYTES_MIN {
+            return false;
+        }
+        if self.turn_bytes >= DEFLATED_BYTES_PER_TURN {
+            self.left_out_total += 1;
             return false;
         }
         self.turn_bytes += payload.len() + DEFLATED_BYTES_EXTRA;

@@ -306,5 +306,6 @@ impl Hub {
         self.counters.rooms = self.rooms.len() as u64;
         self.counters.users = self.users.len() as u64;
         self.counters.log_bytes = self.log_bytes as u64;
+        self.counters.compressions_left_out_total = self.deflater.left_out_total();
     }
 }

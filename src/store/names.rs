@@ -119,25 +119,7 @@ impl SqliteTable {
 mod tests {
     use super::*;
     use crate::log::{Copy, Draft, Entry, Table, What};
-    use crate::store::{Opened, Plan, Retention, open};
-    use std::path::{Path, PathBuf};
-
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("roomcast-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        folder
-    }
-
-    fn opened(folder: &Path) -> Opened {
-        let plan = Plan {
-            folder: folder.to_owned(),
-            retention: Retention::default(),
-            is_new_epoch: false,
-            inbox_bytes_max: crate::limits::Limits::default().inbox_bytes_max,
-            seed: [7; 32],
-        };
-        open(plan).expect("a store")
-    }
+    use crate::store::tests::Scratch;
 
     /// A message to bob, of which the copy is owed.
     fn entry(seq: u64, sender: &str) -> Entry<'_> {
@@ -175,8 +157,8 @@ mod tests {
 
     #[test]
     fn who_was_connected_when_a_process_ended_has_left_at_the_start_of_the_next() {
-        let folder = folder("seen");
-        let mut store = opened(&folder);
+        let scratch = Scratch::new("seen");
+        let mut store = scratch.open();
         let claim = |name: &str| Note::Claim {
             name: name.into(),
             secret: NO_SECRET,
@@ -213,13 +195,12 @@ mod tests {
         let there = later.iter().find(is_there).expect("it is held");
         assert_eq!(there.left_hours, 30 * 24);
         store.close().expect("in good order");
-        let _ = std::fs::remove_dir_all(&folder);
     }
 
     #[test]
     fn an_inbox_goes_with_what_the_same_transaction_added_to_it() {
-        let folder = folder("moved");
-        let mut store = opened(&folder);
+        let scratch = Scratch::new("moved");
+        let mut store = scratch.open();
         let table = store.table();
         let number = |table: &SqliteTable, sql: &str| {
             let number = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
@@ -236,13 +217,12 @@ mod tests {
         let head = number(table, "SELECT head FROM logs WHERE space = 'dropped'");
         assert_eq!(head, 1);
         store.close().expect("in good order");
-        let _ = std::fs::remove_dir_all(&folder);
     }
 
     #[test]
     fn what_is_owed_to_a_name_goes_with_it() {
-        let folder = folder("owed");
-        let mut store = opened(&folder);
+        let scratch = Scratch::new("owed");
+        let mut store = scratch.open();
         let table = store.table();
         let bobs = bobs();
         table.begin().expect("a transaction");
@@ -262,6 +242,5 @@ mod tests {
             .collect();
         assert_eq!(owed, [2]);
         store.close().expect("in good order");
-        let _ = std::fs::remove_dir_all(&folder);
     }
 }

@@ -80,20 +80,12 @@ mod tests {
     use super::*;
     use crate::log::{Asked, Note, Table};
     use crate::room::Connection;
-    use crate::store::{Plan, Retention, open};
+    use crate::store::tests::Scratch;
 
     #[test]
     fn what_has_taken_the_place_of_an_ended_one_goes_on() {
-        let folder = std::env::temp_dir().join(format!("roomcast-lifted-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
-        let plan = Plan {
-            folder: folder.clone(),
-            retention: Retention::default(),
-            is_new_epoch: false,
-            inbox_bytes_max: crate::limits::Limits::default().inbox_bytes_max,
-            seed: [7; 32],
-        };
-        let mut opened = open(plan).expect("a store");
+        let scratch = Scratch::new("lifted");
+        let mut opened = scratch.open();
         let table = opened.table();
         let asked = Asked {
             from: Connection::NONE,
@@ -138,6 +130,5 @@ mod tests {
         users.sort_unstable();
         assert_eq!(users, ["again", "for good"]);
         opened.close().expect("in good order");
-        let _ = std::fs::remove_dir_all(&folder);
     }
 }

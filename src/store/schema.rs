@@ -5,7 +5,7 @@
 //!
 //! | table | one row is |
 //! |---|---|
-//! | `meta` | something about the whole store: its `id`, the `epoch` of its logs, the key that hashes ids, the count of `commits`, and the time in milliseconds from which the ids of a name's owners are told apart (`told_apart_ms`), and whether messages were `imported` |
+//! | `meta` | something about the whole store: its `id`, the `epoch` of its logs, the key that hashes ids, the count of `commits`, the time in milliseconds from which the ids of a name's owners are told apart (`told_apart_ms`), whether messages were `imported` |
 //! | `logs` | a room (`space` is `room`) or an inbox (`inbox`, by user): where it stands (`head`), what is not kept any more (`trimmed`), and up to where its user surely had it (`confirmed`). `dropped` ones are on their way out |
 //! | `messages` | a message, in the order in which they came; or the deletion of one (`deletes` has its number), of which a tombstone is left (`deleted` is 1) |
 //! | `ids` | the `id` of a message, as a keyed hash of its sender and the `id`, for as long as it is remembered |

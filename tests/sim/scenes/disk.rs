@@ -114,11 +114,11 @@ fn a_room_and_a_log_hold_so_much_that_is_not_kept_yet() {
     }
 }
 
-#[test]
-fn those_who_wait_are_tried_again_a_few_at_a_time() {
+/// A disk that stands still, and so many who have sent a long message, each to a room of its own.
+fn long_messages_that_wait(sender_count: usize) -> (Stage, Vec<usize>) {
     let mut stage = Stage::on_disk(1, Limits::default(), DiskFaults::default(), 1);
     let target = |number| (0, format!("/ws?user=u{number}&room=r{number}"));
-    let senders = stage.enter_all(800, target);
+    let senders = stage.enter_all(sender_count, target);
     stage.net.disk().stand_still();
     let content = "x".repeat(60_000);
     for (number, sender) in senders.iter().enumerate() {
@@ -126,15 +126,11 @@ fn those_who_wait_are_tried_again_a_few_at_a_time() {
         stage.say(*sender, &text);
     }
     stage.turns(8);
-    let before = stage.count(|counters| counters.retries_total);
-    let turns = 50;
-    stage.turns(turns);
-    let retried = stage.count(|counters| counters.retries_total) - before;
-    // More than so many wait, so that the share is used up, and nobody is tried twice before all were once.
-    let most = u64::from(RETRY_COUNT_PER_TURN) * turns as u64;
-    assert_eq!(retried, most);
-    assert!(stage.count(|counters| counters.retries_postponed_total) >= turns as u64);
-    // What waits goes on at once when there is room, and nothing of it is lost.
+    (stage, senders)
+}
+
+/// The disk goes on, and nothing of that is lost.
+fn all_are_kept(mut stage: Stage, senders: Vec<usize>) {
     stage.net.disk().go_on();
     stage.rest();
     for sender in senders {
@@ -144,29 +140,30 @@ fn those_who_wait_are_tried_again_a_few_at_a_time() {
 }
 
 #[test]
+fn those_who_wait_are_tried_again_a_few_at_a_time() {
+    let (mut stage, senders) = long_messages_that_wait(800);
+    let before = stage.count(|counters| counters.retries_total);
+    let turns = 50;
+    stage.turns(turns);
+    let retried = stage.count(|counters| counters.retries_total) - before;
+    // More than so many wait, so that the share is used up, and nobody is tried twice before all were once.
+    let most = u64::from(RETRY_COUNT_PER_TURN) * turns as u64;
+    assert_eq!(retried, most);
+    assert!(stage.count(|counters| counters.retries_postponed_total) >= turns as u64);
+    // What waits goes on at once when there is room.
+    all_are_kept(stage, senders);
+}
+
+#[test]
 fn many_who_send_in_the_same_turn_do_not_go_beyond_what_may_wait() {
-    let mut stage = Stage::on_disk(1, Limits::default(), DiskFaults::default(), 1);
-    let target = |number| (0, format!("/ws?user=u{number}&room=r{number}"));
-    let senders = stage.enter_all(700, target);
-    stage.net.disk().stand_still();
-    let content = "x".repeat(60_000);
-    for (number, sender) in senders.iter().enumerate() {
-        let text = format!(r#"{{"type":"message","room_id":"r{number}","content":"{content}"}}"#);
-        stage.say(*sender, &text);
-    }
-    stage.turns(8);
+    let (mut stage, senders) = long_messages_that_wait(700);
     let (_, waiting_bytes) = stage.net.disk().waiting();
     assert!(
         waiting_bytes < UNCOMMITTED_BYTES_MAX + 128 * 1024,
         "{waiting_bytes}"
     );
     assert!(stage.count(|counters| counters.log_full_total) > 0);
-    stage.net.disk().go_on();
-    stage.rest();
-    for sender in senders {
-        let told = stage.told_by_now(sender);
-        assert!(told.iter().any(|told| matches!(told, Told::Ack { .. })));
-    }
+    all_are_kept(stage, senders);
 }
 
 /// A room on a disk, with more messages of its only member than memory keeps, and its epoch.
