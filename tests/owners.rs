@@ -137,6 +137,9 @@ fn a_token_ends_the_session_that_had_its_name(shards: u16) {
     drop(server);
     let server = folder.serve_with(shards, &flags);
     let mut ann = enter(&server, "ann");
+    // That she is back is written, before this message at the latest.
+    ann.join("r");
+    ann.post("r", 1);
     // Whoever comes again by token writes nothing more.
     let commits = || folder.query("SELECT value FROM meta WHERE name = 'commits'");
     let (before, first) = (commits(), enter(&server, "ann"));
